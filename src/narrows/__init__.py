@@ -1,0 +1,55 @@
+"""Every kind of autoencoder as a scikit-learn estimator on PyTorch, for scientists.
+
+Data passes the narrows, and what comes through is what counts. Names are imported when they are
+first used, so that ``import narrows`` is fast.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Autoencoder": "narrows.estimators.autoencoder",
+    "HierarchicalAutoencoder": "narrows.estimators.hierarchical",
+    "Training": "narrows.engine.training",
+    "Dense": "narrows.nn.dense",
+    "Plain": "narrows.nn.code",
+    "Collective": "narrows.nn.ordering",
+    "Boosted": "narrows.nn.ordering",
+    "Shared": "narrows.nn.ordering",
+    "Nested": "narrows.nn.ordering",
+    "Gaussian": "narrows.objective.likelihoods",
+    "Bernoulli": "narrows.objective.likelihoods",
+    "Categorical": "narrows.objective.likelihoods",
+    "Poisson": "narrows.objective.likelihoods",
+    "NegativeBinomial": "narrows.objective.likelihoods",
+    "Laplace": "narrows.objective.likelihoods",
+    "StudentT": "narrows.objective.likelihoods",
+    "L1": "narrows.objective.penalties",
+    "Decorrelation": "narrows.objective.penalties",
+    "load": "narrows.persist",
+    "source": "narrows.data.source",
+    "lagged": "narrows.data.views",
+    "windows": "narrows.data.views",
+}
+__all__ = [*sorted(_WHERE)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from narrows.data.source import source as source
+    from narrows.data.views import lagged as lagged
+    from narrows.data.views import windows as windows
+    from narrows.engine.training import Training as Training
+    from narrows.estimators.autoencoder import Autoencoder as Autoencoder
+    from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
+    from narrows.persist import load as load
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'narrows' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

@@ -1,0 +1,35 @@
+"""Errors that say what to write instead."""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class ModelFileError(ValueError):
+    """A model file that is missing, truncated, tampered with, foreign or from a newer format."""
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss became NaN or infinite while training; the last good weights are kept."""
+
+
+class MissingExtraError(ImportError):
+    """An optional package is not installed; the message says what to install."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return a hint naming the choice closest to `name`, or an empty string."""
+    match = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say in one line what to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtraError(
+            f"{package!r} is not installed. Write: pip install 'narrows[{extra}]'"
+        ) from error

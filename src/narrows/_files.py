@@ -1,0 +1,108 @@
+"""Files that are found with a hint and written whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from narrows._errors import nearest
+from narrows._types import PathLike
+
+
+def require_file(path: PathLike) -> Path:
+    """Return `path` as a `Path`, or say that it is missing and which name is close.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file to read.
+
+    Returns
+    -------
+    Path
+        The same path, known to be a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing has this name; the nearest name in the folder is suggested.
+    IsADirectoryError
+        The path is a folder.
+
+    Examples
+    --------
+    >>> require_file("digits.npy")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: There is no file 'digits.npy'.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"'{path}' is a folder. Write the name of a file in it.")
+    if not path.exists():
+        raise FileNotFoundError(_missing(path))
+    return path
+
+
+def _missing(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"There is no file '{path}': the folder '{path.parent}' does not exist."
+    hint = nearest(path.name, (other.name for other in path.parent.iterdir()))
+    return f"There is no file '{path}'.{hint}"
+
+
+@contextmanager
+def atomic(path: PathLike) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Gives a temporary name in the same folder and with the same suffix. When the block ends
+    well the file is flushed to the disk and renamed to `path` in one step; when it fails the
+    temporary file is removed and whatever stood at `path` stays as it was.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file to write; its folder must exist.
+
+    Yields
+    ------
+    Path
+        The temporary name; the block must create a file there.
+
+    Raises
+    ------
+    OSError
+        The folder is missing or may not be written to, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic(f"{folder}/note.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     Path(folder, "note.txt").read_text()
+    'whole'
+    """
+    target = Path(path).resolve()  # a link stays a link
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"Cannot write '{os.fspath(path)}': there is no folder '{Path(path).parent}'."
+        )
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(
+            f"Cannot write '{os.fspath(path)}': {reason}. Nothing was changed."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,1 @@
+"""Sources of rows: arrays, frames and files, their views, splits and writers."""

@@ -1,0 +1,74 @@
+"""Batches of rows that live on the device once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as the model sees them: scaled, missing entries filled and marked.
+
+    Attributes
+    ----------
+    x : Tensor of shape (row, value)
+    target : Tensor of shape (row, output)
+    weight : Tensor of shape (row,), or None
+        Weights whose mean over the training rows is one; None when all are.
+    observed : Tensor of bool, shape (row, output), or None
+        Which entries of the target were observed; None when all were.
+    """
+
+    x: Float[Tensor, "row value"]
+    target: Float[Tensor, "row output"]
+    weight: Float[Tensor, " row"] | None = None
+    observed: Bool[Tensor, "row output"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Batch":
+        """Return some of the rows; an input that is its own target is gathered once."""
+        x = self.x[rows]
+        target = x if self.target is self.x else self.target[rows]
+        weight = None if self.weight is None else self.weight[rows]
+        return Batch(x, target, weight, None if self.observed is None else self.observed[rows])
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the rows on a device."""
+        x = self.x.to(device)
+        target = x if self.target is self.x else self.target.to(device)
+        weight = None if self.weight is None else self.weight.to(device)
+        return Batch(x, target, weight, None if self.observed is None else self.observed.to(device))
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        return float(len(self)) if self.weight is None else float(self.weight.sum())
+
+
+@dataclass(frozen=True)
+class Batches:
+    """All rows of a data set, to be read in batches of a given size.
+
+    Remainders are kept: 10 rows in batches of 4 are 4, 4 and 2.
+    """
+
+    rows: Batch
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.rows[start : start + self.batch_size]
+
+    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield batches of a new random order."""
+        order = torch.randperm(len(self.rows), generator=generator).to(self.rows.x.device)
+        for rows in order.split(self.batch_size):
+            yield self.rows[rows]

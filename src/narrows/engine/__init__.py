@@ -1,0 +1,1 @@
+"""Training: one loop for everything whose forward pass returns losses."""

@@ -1,0 +1,169 @@
+"""The training loop: for any module whose forward pass returns losses by term and restart."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from narrows._errors import NonFiniteLossError
+from narrows.engine.callbacks import Epoch
+from narrows.engine.player import Best, Player
+from narrows.engine.training import Training
+
+
+class Batched(Protocol):
+    """Rows in batches: in order, or shuffled."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def shuffled(self, generator: torch.Generator) -> Iterator[Any]: ...
+
+
+@dataclass
+class History:
+    """Losses per value of the data, after each epoch.
+
+    Attributes
+    ----------
+    train_loss : list of Tensor, each of shape (term, restart)
+        Mean over the steps of the epoch, while the weights moved.
+    validation_loss : list of Tensor, each of shape (restart,)
+        At the end of the epoch; the first entry is the loss of the start.
+    learning_rate : list of float
+    best_epoch : Tensor of int, shape (restart,)
+    best_loss : Tensor of shape (restart,)
+    """
+
+    train_loss: list[Float[Tensor, "term restart"]] = field(default_factory=list)
+    validation_loss: list[Float[Tensor, " restart"]] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    best_epoch: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    best_loss: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+def schedule(kind: str, progress: float) -> float:
+    """Return the share of the full learning rate at a progress from 0 to 1."""
+    shape = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * min(progress, 1))),
+        "linear": 1 - min(progress, 1),
+        "constant": 1.0,
+    }[kind]
+    return max(shape, 0.01)
+
+
+def mean_loss(model: nn.Module, batches: Batched) -> Float[Tensor, " restart"]:
+    """Return the objective of each restart on all rows, without noise."""
+    model.eval()
+    with torch.no_grad():
+        sums = [model(batch).sum(0) * len(batch) for batch in batches]
+    n_rows = sum(len(batch) for batch in batches)
+    return torch.stack(sums).sum(0).cpu() / n_rows
+
+
+def train_epoch(
+    model: nn.Module,
+    player: Player,
+    batches: Iterable[Any],
+    rate: Callable[[int], float],
+) -> Float[Tensor, "step term restart"]:
+    """Take one step per batch; return the losses, read from the device once, at the end."""
+    model.train()
+    losses = []
+    for step, batch in enumerate(batches):
+        terms = model(batch)
+        player.step(terms.sum(), rate(step))
+        losses.append(terms.detach())
+    return torch.stack(losses).cpu()
+
+
+def fit(
+    model: nn.Module,
+    train: Batched,
+    validation: Batched | None,
+    *,
+    settings: Training,
+    learning_rate: float,
+    max_epochs: int,
+    generator: torch.Generator,
+    term_names: Sequence[str],
+    callbacks: Sequence[Callable[[Epoch], str | None]] = (),
+) -> History:
+    """Train the restarts of a model and leave each with its best weights.
+
+    Raises
+    ------
+    NonFiniteLossError
+        If the losses of all restarts became NaN or infinite; the best weights are kept.
+    """
+    choose = train if validation is None else validation
+    start = mean_loss(model, choose)
+    history = History(validation_loss=[start])
+    n_restarts = len(start)
+    player = Player(model, n_restarts, settings, learning_rate)
+    patience = None if validation is None else settings.patience
+    best = Best(player.parameters, start.nan_to_num(math.inf, math.inf), patience)
+    n_steps = len(train) * max_epochs
+    alive = torch.ones(n_restarts, dtype=torch.bool)
+    try:
+        for number in range(1, max_epochs + 1):
+            done = (number - 1) * len(train)
+            losses = train_epoch(
+                model,
+                player,
+                train.shuffled(generator),
+                lambda step, done=done: schedule(settings.lr_schedule, (done + step) / n_steps),
+            )
+            alive = _still_finite(losses, alive, number, term_names)
+            held = mean_loss(model, choose)
+            rate = player.optimizer.param_groups[0]["lr"]
+            history.train_loss.append(losses.mean(0))
+            history.validation_loss.append(held)
+            history.learning_rate.append(rate)
+            out_of_patience = best.update(held.nan_to_num(math.inf, math.inf), number)
+            epoch = Epoch(number, max_epochs, losses.mean(0).sum(0), held, rate)
+            if "stop" in [callback(epoch) for callback in callbacks] or out_of_patience:
+                break
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"Training was interrupted after {len(history.train_loss)} epochs; "
+            "the best weights so far are kept.",
+            stacklevel=2,
+        )
+    finally:
+        if validation is not None or not alive.all():
+            best.restore()
+        player.release()
+        model.eval()
+        history.best_epoch, history.best_loss = best.epoch, best.loss
+    return history
+
+
+def _still_finite(
+    losses: Float[Tensor, "step term restart"],
+    alive: Tensor,
+    epoch: int,
+    names: Sequence[str],
+) -> Tensor:
+    """Return which restarts are finite; warn of those that were lost, raise if all were."""
+    finite = losses.isfinite()
+    still = alive & finite.all(0).all(0)
+    if still.equal(alive):
+        return still
+    step, term = (~finite).any(2).nonzero()[0].tolist()
+    what = (
+        f"The loss became {losses[step, term][~finite[step, term]][0].item()} in epoch {epoch}, "
+        f"step {step + 1}, in the term {names[term]!r}."
+    )
+    if not still.any():
+        raise NonFiniteLossError(
+            f"{what} The best weights before it are kept. The likely cause is too large a step: "
+            "write a smaller learning_rate, or training=Training(clip_norm=1.0)."
+        )
+    lost = (alive & ~still).nonzero().flatten().tolist()
+    warnings.warn(f"{what} Restarts {lost} stop learning; the others go on.", stacklevel=4)
+    return still

@@ -1,0 +1,106 @@
+"""A player: parameters and the optimiser that moves them, as one flat tensor."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from narrows.engine.training import OPTIMIZERS, Training
+
+_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
+
+class Player:
+    """Parameters of a module, moved together.
+
+    While training, all parameters are views of one flat tensor, so that the optimiser takes one
+    fused step. `release` gives each parameter its own memory again.
+
+    Parameters
+    ----------
+    module : nn.Module
+    n_restarts : int
+        Every parameter leads with an axis that restarts divide.
+    settings : Training
+    learning_rate : float
+    """
+
+    def __init__(
+        self, module: nn.Module, n_restarts: int, settings: Training, learning_rate: float
+    ) -> None:
+        self.parameters = list(module.parameters())
+        self.n_restarts = n_restarts
+        self.clip_norm = settings.clip_norm
+        self.learning_rate = learning_rate
+        sizes = [parameter.numel() for parameter in self.parameters]
+        self.flat = torch.cat([parameter.data.flatten() for parameter in self.parameters])
+        for parameter, view in zip(self.parameters, self.flat.split(sizes), strict=True):
+            parameter.data = view.view_as(parameter)
+        self.flat.grad = torch.zeros_like(self.flat)
+        optimizer = OPTIMIZERS[settings.optimizer]
+        fused = {"fused": True} if optimizer in _FUSED else {}
+        self.optimizer = optimizer(
+            [self.flat], lr=learning_rate, weight_decay=settings.weight_decay, **fused
+        )
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        """Move the parameters down the gradient of a loss, at a share `rate` of the full speed."""
+        gradients = torch.autograd.grad(
+            loss, self.parameters, allow_unused=True, materialize_grads=True
+        )
+        if self.clip_norm is not None:
+            gradients = self._clipped(gradients, self.clip_norm)
+        torch.cat([gradient.reshape(-1) for gradient in gradients], out=self.flat.grad)
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate * rate
+        self.optimizer.step()
+
+    def release(self) -> None:
+        """Give each parameter its own memory."""
+        for parameter in self.parameters:
+            parameter.data = parameter.data.clone()
+
+    def _clipped(self, gradients: Sequence[Tensor], bound: float) -> tuple[Tensor, ...]:
+        """Scale each restart's gradient to a norm of at most `bound`."""
+        rows = [gradient.reshape(self.n_restarts, -1) for gradient in gradients]
+        norm = sum(row.square().sum(1) for row in rows)
+        factor = (bound / torch.as_tensor(norm).sqrt().clamp_min(1e-30)).clamp_max(1)
+        return tuple(row * factor[:, None] for row in rows)
+
+
+class Best:
+    """The best parameters so far, restart by restart.
+
+    A restart that ran out of patience is left alone, as if it had been trained by itself.
+
+    Attributes
+    ----------
+    loss : Tensor of shape (restart,)
+    epoch : Tensor of int, shape (restart,)
+        Epochs trained when the loss was reached; 0 is the start.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], loss: Tensor, patience: int | None) -> None:
+        self.parameters = parameters
+        self.kept = [parameter.data.clone() for parameter in parameters]
+        self.loss = loss.clone()
+        self.epoch = torch.zeros(len(loss), dtype=torch.int64)
+        self.done = torch.zeros(len(loss), dtype=torch.bool)
+        self.patience = patience
+
+    def update(self, loss: Tensor, epoch: int) -> bool:
+        """Take in the losses after an epoch; return whether no restart has patience left."""
+        better = (loss < self.loss) & ~self.done
+        for restart in better.nonzero().flatten().tolist():
+            self.loss[restart], self.epoch[restart] = loss[restart], epoch
+            for kept, parameter in zip(self.kept, self.parameters, strict=True):
+                size = len(kept) // len(loss)
+                rows = slice(restart * size, (restart + 1) * size)
+                kept[rows] = parameter.data[rows]
+        if self.patience is not None:
+            self.done |= epoch - self.epoch >= self.patience
+        return bool(self.done.all())
+
+    def restore(self) -> None:
+        """Put the best parameters back."""
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            parameter.data.copy_(kept)

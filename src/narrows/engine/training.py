@@ -1,0 +1,110 @@
+"""Settings of training beyond those that people turn in their first hour."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from narrows._errors import nearest
+from narrows.parts import Part
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+SCHEDULES = ("cosine", "linear", "constant")
+SPLITS = ("random", "blocks", "groups")
+PRECISIONS = ("auto", "float32", "float64")
+
+
+class Training(Part):
+    """How a model is trained.
+
+    Parameters
+    ----------
+    optimizer : {"adam", "adamw", "nadam", "rmsprop", "sgd"}, default="adam"
+        Optimiser of torch; `learning_rate` belongs to the estimator.
+    weight_decay : float, default=0.0
+        Decay of the weights, >= 0, as the optimiser defines it.
+    lr_schedule : {"cosine", "linear", "constant"}, default="cosine"
+        How the learning rate falls, step by step, to a hundredth at `max_epochs`.
+    validation_fraction : float, default=0.1
+        Share of the rows, in [0, 1), that no gradient sees and that choose epoch and restart;
+        0 keeps the last epoch, and chooses the restart on the training rows.
+    split : {"random", "blocks", "groups"}, default="random"
+        How validation rows are chosen: at random, in blocks (series, trajectories), or as whole
+        groups (then `fit` needs `groups`).
+    patience : int or None, default=20
+        Stop after that many epochs without improvement on the validation rows; None never stops.
+    precision : {"auto", "float32", "float64"}, default="auto"
+        Arithmetic of the network; "auto" is single precision.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
+    clip_norm : float or None, default=None
+        Bound on the norm of each restart's gradient.
+    keep_restarts : bool, default=True
+        Whether all restarts are kept and saved, or the best alone.
+    callbacks : sequence of callable, default=()
+        Called after each epoch with the `narrows.engine.callbacks.Epoch` just finished; a callback
+        that returns "stop" ends training.
+
+    Examples
+    --------
+    >>> from narrows import Autoencoder, Training
+    >>> Autoencoder(training=Training(split="blocks", patience=5)).get_params()["training__patience"]
+    5
+    """
+
+    def __init__(
+        self,
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
+        lr_schedule: str = "cosine",
+        validation_fraction: float = 0.1,
+        split: str = "random",
+        patience: int | None = 20,
+        precision: str = "auto",
+        device: str = "auto",
+        clip_norm: float | None = None,
+        keep_restarts: bool = True,
+        callbacks: Sequence[Callable[[Any], str | None]] = (),
+    ) -> None:
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.validation_fraction = validation_fraction
+        self.split = split
+        self.patience = patience
+        self.precision = precision
+        self.device = device
+        self.clip_norm = clip_norm
+        self.keep_restarts = keep_restarts
+        self.callbacks = callbacks
+
+    def check(self) -> None:
+        """Raise ValueError for a setting that is out of range or misspelt."""
+        for name, known in (
+            ("optimizer", tuple(OPTIMIZERS)),
+            ("lr_schedule", SCHEDULES),
+            ("split", SPLITS),
+            ("precision", PRECISIONS),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(
+                    f"{name}={value!r} is not known.{nearest(str(value), known)} "
+                    f"Known are: {', '.join(known)}."
+                )
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} must be in [0, 1). Write 0.1."
+            )
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience={self.patience} must be at least 1. Write None for none.")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay={self.weight_decay} must be at least 0. Write 0.")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm={self.clip_norm} must be positive. Write None for none.")

@@ -1,0 +1,1 @@
+"""Estimators: autoencoders with scikit-learn's interface."""

@@ -1,0 +1,513 @@
+"""What all autoencoders share: the whole behaviour of the public estimators."""
+
+import copy
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from narrows._types import Array, PathLike
+from narrows.data.batches import Batch
+from narrows.data.source import Source
+from narrows.data.split import split_rows
+from narrows.data.views import Rows
+from narrows.engine import devices
+from narrows.estimators import _checks, _fitting, _rows
+from narrows.metrics import Dependence, agreement, dependence
+from narrows.model import Model
+from narrows.nn.scale import Scale, moments, scale_from
+
+SAMPLE_WEIGHT = "sample_weight"
+
+
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """Base of all autoencoders. Public estimators add a constructor and choose parts."""
+
+    @abstractmethod
+    def _choose_parts(self) -> _checks.Choice:
+        """Return the parts that this estimator's settings name."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.missing != "error"  # type: ignore[attr-defined]
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    # Fitting
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        target: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        validation: Any = None,
+    ) -> Self:
+        """Learn a code of the rows of X.
+
+        Parameters
+        ----------
+        X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
+            Rows of values, or of images, curves and the like: events of any shape.
+        y : ignored
+            For pipelines; labels play no role.
+        target : like X, optional
+            What to reconstruct, if not X itself: one row per row of X.
+        sample_weight : array of shape (rows,), optional
+            Weights >= 0, of any scale; in a full batch, weight 3 equals three copies.
+        groups : array of shape (rows,), optional
+            Which rows belong together, for ``Training(split="groups")``.
+        validation : like X, or a pair (X, target), optional
+            Rows that choose epoch and restart, instead of a part of X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a setting is out of range, or the data are not finite, too few, or outside the
+            range of the likelihood; the message says where and what to write instead.
+        NonFiniteLossError
+            If the losses of all restarts became NaN or infinite; the weights before are kept.
+        """
+        recipe_of = _checks.check(self)
+        rows, targets = self._learn_rows(X, target)
+        weight = self._weights(sample_weight, rows)
+        seeds = _seeds(self.random_state, 2 + self.n_init)
+        train, held = self._split(rows, weight, groups, validation, seeds[0])
+        self._learn_scales(rows, targets, weight, recipe_of)
+        task = _fitting.Task(
+            self._batch(rows, targets, weight, train),
+            self._validation(rows, targets, weight, held, validation),
+        )
+        recipe = recipe_of.recipe(self._input_scale, self._target_scale)
+        model = _fitting.build(recipe, task, seeds[2:])
+        try:
+            history = _fitting.train(model, recipe, task, seeds[1:])
+        finally:
+            self._model = model.select(0)
+        self._keep(model, history, task)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+        """Take one pass over the rows of X, one epoch of the schedule.
+
+        The first call learns the scaling and the start from its rows, and both stay as they are;
+        later calls continue the optimiser and the schedule. No rows are held out: the weights
+        are the last ones, and `fve_` is measured on the rows of the call.
+
+        Parameters
+        ----------
+        X : like `fit`
+        y : ignored
+        sample_weight : array of shape (rows,), optional
+
+        Returns
+        -------
+        self
+        """
+        recipe_of = _checks.check(self)
+        first = not hasattr(self, "_stream")
+        if first:
+            rows, targets = self._learn_rows(X, None)
+        else:
+            rows = targets = self._known_rows(X)
+            _rows.check_finite("X", rows, self.missing)
+        weight = self._weights(sample_weight, rows)
+        everything = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
+        if first:
+            self._learn_scales(rows, targets, weight, recipe_of)
+        recipe = recipe_of.recipe(self._input_scale, self._target_scale)
+        task = _fitting.Task(self._batch(rows, targets, weight, everything), None)
+        if first:
+            seeds = _seeds(self.random_state, 2 + self.n_init)
+            self._stream = _fitting.Stream(_fitting.build(recipe, task, seeds[2:]), seeds[1:])
+        self._keep(self._stream.model, self._stream.pass_over(recipe, task), task)
+        return self
+
+    def _learn_rows(self, X: Any, target: Any) -> tuple[Source, Source]:
+        rows = _rows.rows_of(self, X, reset=True)
+        _rows.check_finite("X", rows, self.missing)
+        self._event_shape = rows.shape
+        if target is None or target is X:
+            self._target_shape = rows.shape
+            return rows, rows
+        targets = _rows.target_rows(target, len(rows))
+        _rows.check_finite("target", targets, self.missing)
+        self._target_shape = targets.shape
+        return rows, targets
+
+    def _weights(self, sample_weight: Any, rows: Source) -> Array | None:
+        if sample_weight is None:
+            return None
+        weight = _check_sample_weight(
+            sample_weight, np.empty((len(rows), 1)), dtype=np.float64, ensure_non_negative=True
+        )
+        if not weight.any():
+            raise ValueError("sample_weight is 0 for all rows. Give at least two rows a weight.")
+        return np.asarray(weight * (np.count_nonzero(weight) / weight.sum()))
+
+    def _split(
+        self,
+        rows: Source,
+        weight: Array | None,
+        groups: Any,
+        validation: Any,
+        seed: np.random.SeedSequence,
+    ) -> tuple[Array, Array]:
+        settings = _checks.training_of(self)
+        present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
+        if validation is not None or settings.validation_fraction == 0:
+            return present, present[:0]
+        train, held = split_rows(
+            len(present),
+            settings.validation_fraction,
+            settings.split,
+            rng=np.random.default_rng(seed),
+            groups=None if groups is None else np.asarray(groups)[present],
+            segments=rows.segments if len(present) == len(rows) else None,
+        )
+        return present[train], present[held]
+
+    def _learn_scales(
+        self, rows: Source, targets: Source, weight: Array | None, settings: _checks.Checked
+    ) -> None:
+        inputs = _moments(rows, weight)
+        _warn_constant(inputs.constant, rows)
+        outputs = inputs if targets is rows else _moments(targets, weight)
+        kind, target_kind = settings.scales()
+        self._input_scale = scale_from(inputs, kind)
+        same = targets is rows and kind == target_kind
+        self._target_scale = self._input_scale if same else scale_from(outputs, target_kind)
+        self._input_mean, self._target_mean = inputs.mean, outputs.mean
+        for _, block in _rows.chunks(targets):
+            settings.choice.likelihood.check(block)
+
+    def _batch(
+        self, rows: Source, targets: Source, weight: Array | None, index: Array | None
+    ) -> Batch:
+        dtype = devices.dtype(_checks.training_of(self).precision)
+        if index is not None and len(index) < len(rows):
+            same = targets is rows
+            rows = Rows(rows, index)
+            targets = rows if same else Rows(targets, index)
+            weight = None if weight is None else weight[index]
+        x, seen = _rows.scaled(rows, self._input_scale, self._input_mean, dtype)
+        if targets is rows and self._target_scale is self._input_scale:
+            target, observed = x, seen
+        else:
+            target, observed = _rows.scaled(targets, self._target_scale, self._target_mean, dtype)
+        w = None if weight is None else torch.as_tensor(weight, dtype=dtype)
+        return Batch(x, target, w, observed)
+
+    def _validation(
+        self, rows: Source, targets: Source, weight: Array | None, held: Array, given: Any
+    ) -> Batch | None:
+        if given is None:
+            return self._batch(rows, targets, weight, held) if len(held) else None
+        X, target = given if isinstance(given, tuple) else (given, None)
+        return self._batch(*self._checked_pair(X, target), None, None)
+
+    def _keep(self, model: Model, history: Any, task: _fitting.Task) -> None:
+        """Set the fitted attributes."""
+        self._ensemble, self._best = model, int(history.best_loss.argmin())
+        self.n_iter_ = len(history.train_loss)
+        self.history_ = _fitting.as_arrays(history)
+        batch = task.train if task.validation is None else task.validation
+        self.fve_restarts_ = self._fve(model, [batch])
+        if not _checks.training_of(self).keep_restarts:
+            self._ensemble, self._best = model.select(self._best), 0
+        self._model = self._ensemble.select(self._best)
+
+    # Fitted attributes
+
+    @property
+    def _n_features_out(self) -> int:
+        layout = self._model.blueprint.layout
+        return layout.n_features if self.circular_output == "cos_sin" else layout.n_components
+
+    @property
+    def fve_(self) -> Float[np.ndarray, " level"]:
+        """Fraction of variance explained per level, on the rows that chose epoch and restart."""
+        check_is_fitted(self)
+        return np.asarray(self.fve_restarts_[int(self.history_["best_loss"].argmin())])
+
+    @property
+    def explained_variance_ratio_(self) -> Float[np.ndarray, " level"]:
+        """Increments of `fve_`: what each component adds; negative ones are shown as they are."""
+        return np.diff(self.fve_, prepend=0.0)
+
+    @property
+    def restarts_(self) -> list[Self]:
+        """All restarts that were kept, each as a fitted estimator, in the order of their seeds."""
+        check_is_fitted(self)
+        return [self._restart(r) for r in range(self._ensemble.n_restarts)]
+
+    def _restart(self, restart: int) -> Self:
+        other = copy.copy(self)
+        other._model = other._ensemble = self._ensemble.select(restart)
+        other._best = 0
+        if len(self.fve_restarts_) == self._ensemble.n_restarts:
+            other.fve_restarts_ = self.fve_restarts_[restart : restart + 1]
+            other.history_ = {
+                name: values if name == "learning_rate" else values[..., restart : restart + 1]
+                for name, values in self.history_.items()
+            }
+        return other
+
+    # Codes
+
+    def transform(self, X: Any) -> Float[np.ndarray, "row code"]:
+        """Return the codes of rows; angles in radians for circular components.
+
+        Draws nothing, and does not depend on how rows are batched, to rounding.
+        """
+        layout = self._model_of(self).blueprint.layout
+        view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
+        return self._map(X, lambda x: view(self._model.encode(x)[0]))
+
+    def inverse_transform(self, Z: Any, level: int | None = None) -> Array:
+        """Return reconstructions, in the units and shape of the data, from codes.
+
+        Parameters
+        ----------
+        Z : array of shape (rows, codes)
+            Circular components as angles, or as (cos, sin) pairs.
+        level : int, optional
+            Use the first `level` components only, from 1; all by default.
+        """
+        model, index = self._model_of(self), self._level(level)
+        layout = model.blueprint.layout
+        codes = np.asarray(Z, dtype=np.float64)
+        if codes.ndim != 2 or codes.shape[1] not in (layout.n_components, layout.n_features):
+            raise ValueError(
+                f"Z has shape {codes.shape}, but codes have {layout.n_components} components"
+                + (f" (or {layout.n_features} with pairs)" if layout.circular else "")
+                + ". Write Z of shape (rows, components)."
+            )
+        features = layout.features(torch.as_tensor(codes, dtype=self._dtype))
+        with torch.no_grad():
+            blocks = [model.decode(part[None], index)[0, -1] for part in features.split(4096)]
+        return self._to_data(torch.cat(blocks))
+
+    def reconstruct(self, X: Any, level: int | None = None) -> Array:
+        """Return reconstructions of rows, in the units and shape of the data.
+
+        Parameters
+        ----------
+        X : like `fit`
+        level : int, optional
+            Use the first `level` components only, from 1; all by default.
+        """
+        model, index = self._model_of(self), self._level(level)
+        return self._to_data(
+            torch.from_numpy(self._map(X, lambda x: model.decode(model.encode(x), index)[0, -1]))
+        )
+
+    def contribution(self, X: Any, level: int) -> Array:
+        """Return what the decoder of one component adds, for the boosted ordering.
+
+        In the units of the data before the output link; the contributions of all components add
+        up to the reconstruction, up to the centre of the scaling.
+        """
+        model, index = self._model_of(self), self._level(level)
+        if not model.blueprint.ordering.additive:
+            raise ValueError(
+                "contribution needs ordering='boosted', where components add up. "
+                "Write reconstruct(X, level=...) for other orderings."
+            )
+        added = self._map(X, lambda x: model.contribution(model.encode(x), index)[0])
+        return self._shaped(added * self._target_scale.width.astype(added.dtype))
+
+    # Scores
+
+    def fve(
+        self, X: Any, *, target: Any = None, sample_weight: Any = None
+    ) -> Float[np.ndarray, " level"]:
+        """Return the fraction of variance explained per level: held out, if X is.
+
+        ``1 - Σ‖t - t̂‖² / Σ‖t - mean‖²`` with the mean of the training rows, over observed
+        entries, in the space in which the model measures error (after its scaling); the same
+        with deviance for likelihoods other than the gaussian.
+        """
+        rows, targets = self._checked_pair(X, target)
+        weight = self._weights(sample_weight, rows)
+        return np.asarray(self._fve(self._model, self._batches(rows, targets, weight))[0])
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the fraction of variance explained by all components."""
+        return float(self.fve(X, sample_weight=sample_weight)[-1])
+
+    def score_samples(self, X: Any, *, target: Any = None) -> Float[np.ndarray, " row"]:
+        """Return minus the reconstruction loss of each row: higher is more normal."""
+        batches = self._batches(*self._checked_pair(X, target), None)
+        with torch.no_grad():
+            return np.concatenate([-self._model.losses(b)[0, -1].numpy() for b in batches])
+
+    def loss_terms(self, X: Any, *, target: Any = None) -> dict[str, float]:
+        """Return each term of the objective by name, averaged over rows.
+
+        Terms are those of the methods: reconstruction is summed over the event, in scaled units;
+        statistics of the batch are averaged over batches.
+        """
+        total, n_rows = 0.0, 0
+        with torch.no_grad():
+            for batch in self._batches(*self._checked_pair(X, target), None):
+                total = total + torch.stack(self._model.terms(batch))[:, 0] * len(batch)
+                n_rows += len(batch)
+        means = (torch.as_tensor(total) / n_rows).tolist()
+        return dict(zip(self._model.blueprint.term_names, means, strict=True))
+
+    def agreement(self, X: Any) -> Float[np.ndarray, " component"]:
+        """Return how well restarts agree on each component, from 0 to 1.
+
+        The mean over pairs of restarts of the absolute rank correlation of their codes of X
+        (circular correlation for angles); needs ``n_init`` of at least 2.
+        """
+        restarts = self.restarts_
+        if len(restarts) < 2:
+            raise ValueError("agreement compares restarts. Write n_init=8, say, and fit again.")
+        codes = np.stack([restart._angles(X) for restart in restarts])
+        return agreement(codes, tuple(self._model.blueprint.layout.circular))
+
+    def dependence(self, X: Any) -> Dependence:
+        """Return the dependence between components on X: rank correlation, mutual information.
+
+        Nonlinear components are not independent, unlike those of PCA.
+        """
+        circular = tuple(self._model_of(self).blueprint.layout.circular)
+        return dependence(self._angles(X), circular)
+
+    def save(self, path: PathLike) -> None:
+        """Write the fitted estimator to one .safetensors file; `narrows.load` reads it."""
+        from narrows import persist
+
+        persist.save(self, path)
+
+    # Between the data and the model
+
+    def _known_rows(self, X: Any) -> Source:
+        check_is_fitted(self)
+        rows = _rows.rows_of(self, X, reset=False)
+        _rows.check_shape("X", rows, self._event_shape)
+        return rows
+
+    def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
+        rows = self._known_rows(X)
+        _rows.check_finite("X", rows, self.missing)
+        if target is not None:
+            targets = _rows.target_rows(target, len(rows))
+            _rows.check_shape("target", targets, self._target_shape)
+            _rows.check_finite("target", targets, self.missing)
+            return rows, targets
+        if self._target_shape != self._event_shape:
+            raise ValueError(
+                f"The model was fitted on a target of shape {self._target_shape}. "
+                "Pass target= as well."
+            )
+        return rows, rows
+
+    def _batches(self, rows: Source, targets: Source, weight: Array | None) -> Iterator[Batch]:
+        for start in range(0, len(rows), _fitting.EVALUATION_ROWS):
+            index = np.arange(start, min(start + _fitting.EVALUATION_ROWS, len(rows)))
+            yield self._batch(rows, targets, weight, index)
+
+    def _map(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
+        rows = self._known_rows(X)
+        _rows.check_finite("X", rows, self.missing)
+        with torch.no_grad():
+            blocks = [
+                function(_rows.scaled_block(block, self._input_scale, self._input_mean, self._dtype))
+                for _, block in _rows.chunks(rows, _fitting.EVALUATION_ROWS)
+            ]
+        return torch.cat(blocks).numpy()
+
+    def _angles(self, X: Any) -> Array:
+        layout = self._model.blueprint.layout
+        return self._map(X, lambda x: layout.angles(self._model.encode(x)[0])).astype(np.float64)
+
+    def _fve(self, model: Model, batches: Any) -> Float[np.ndarray, "restart level"]:
+        likelihood = model.blueprint.likelihood
+        mean = self._target_scale.apply(self._target_mean[None], self._dtype)
+        null = likelihood.unlink(mean)[0]
+        error, spread = 0.0, 0.0
+        with torch.no_grad():
+            for batch in batches:
+                part, whole = model.deviance(batch, null)
+                error, spread = error + part.double(), spread + whole.double()
+        return (1 - torch.as_tensor(error) / torch.as_tensor(spread)).numpy()
+
+    def _to_data(self, outputs: torch.Tensor) -> Array:
+        means = self._model.blueprint.likelihood.link(outputs)
+        return self._shaped(self._target_scale.invert(means).numpy())
+
+    def _shaped(self, flat: Array) -> Array:
+        return flat.reshape(len(flat), *self._target_shape)
+
+    def _level(self, level: int | None) -> int | None:
+        n_levels = self._model.n_levels
+        if level is None:
+            return n_levels - 1 if n_levels > 1 else None
+        if n_levels == 1 and level == self._model.blueprint.layout.n_components:
+            return None
+        if not 1 <= level <= n_levels or n_levels == 1:
+            wanted = f"from 1 to {n_levels}" if n_levels > 1 else "left out: nothing is ranked"
+            raise ValueError(
+                f"level={level} must be {wanted}. Levels count components, of which level k uses "
+                "the first k; they need an ordering, as in HierarchicalAutoencoder."
+            )
+        return level - 1
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self._model.parameters()).dtype
+
+    @staticmethod
+    def _model_of(estimator: "BaseAutoencoder") -> Model:
+        check_is_fitted(estimator)
+        return estimator._model
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+
+def _moments(rows: Source, weight: Array | None) -> Any:
+    blocks = (
+        (block, None if weight is None else weight[start : start + len(block)])
+        for start, block in _rows.chunks(rows)
+    )
+    return moments(blocks, int(np.prod(rows.shape)))
+
+
+def _warn_constant(constant: Array, rows: Source) -> None:
+    count = int(constant.sum())
+    if not count:
+        return
+    first = int(np.flatnonzero(constant)[0])
+    name = repr(rows.names[first]) if rows.names else str(first)
+    warnings.warn(
+        f"{count} of {len(constant)} features are constant, the first is {name}; "
+        "they carry no information and are only centred.",
+        stacklevel=4,
+    )
+
+
+def _seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
+    """Return seeds for the split, the order of batches, and each restart."""
+    if isinstance(random_state, np.random.RandomState):
+        random_state = random_state.randint(2**31 - 1)
+    elif isinstance(random_state, np.random.Generator):
+        random_state = int(random_state.integers(2**31 - 1))
+    return np.random.SeedSequence(random_state).spawn(n)

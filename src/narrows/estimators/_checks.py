@@ -1,0 +1,135 @@
+"""Settings of an estimator, checked and resolved to parts."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from narrows._errors import nearest
+from narrows.engine.training import Training
+from narrows.estimators._fitting import Recipe
+from narrows.model import Blueprint
+from narrows.nn.code import Code, Layout
+from narrows.nn.dense import Architecture, Dense
+from narrows.nn.ordering import Ordering
+from narrows.nn.scale import SCALES, Scale
+from narrows.objective.likelihoods import Likelihood
+from narrows.objective.penalties import Penalty
+from narrows.parts import resolve
+
+MISSING = ("error", "ignore")
+CIRCULAR_OUTPUT = ("angle", "cos_sin")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One part per axis."""
+
+    architecture: Architecture
+    code: Code
+    ordering: Ordering
+    likelihood: Likelihood
+    penalties: tuple[Penalty, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Settings that passed the checks, waiting for the sizes of the data."""
+
+    estimator: Any
+    choice: Choice
+    layout: Layout
+
+    def scales(self) -> tuple[str, str]:
+        """Return how inputs and targets are scaled."""
+        kind = self.estimator.scale
+        kind = "standard" if kind == "auto" else kind
+        return kind, kind if self.choice.likelihood.scales_target else "none"
+
+    def recipe(self, inputs: Scale, targets: Scale) -> Recipe:
+        """Return all that training needs."""
+        e, c = self.estimator, self.choice
+        n_values, n_outputs = len(inputs.centre), len(targets.centre)
+        if e.n_components > n_values:
+            warnings.warn(
+                f"n_components={e.n_components} exceeds the {n_values} features: the code is "
+                "overcomplete, and can copy its input unless something else constrains it.",
+                stacklevel=4,
+            )
+        blueprint = Blueprint(
+            c.architecture, c.code, self.layout, c.ordering, c.likelihood, c.penalties,
+            n_values, n_outputs,
+        )
+        return Recipe(
+            blueprint, training_of(e), float(e.learning_rate), int(e.batch_size),
+            int(e.max_epochs), int(e.verbose),
+        )
+
+
+def training_of(estimator: Any) -> Training:
+    """Return the training settings, defaults for None."""
+    if estimator.training is None:
+        return Training()
+    if not isinstance(estimator.training, Training):
+        raise TypeError(
+            f"training={estimator.training!r} is not Training settings. "
+            "Write training=narrows.Training(patience=10), say."
+        )
+    return estimator.training
+
+
+def check(estimator: Any) -> Checked:
+    """Check the settings of an estimator that do not depend on data."""
+    for name in ("n_components", "max_epochs", "batch_size", "n_init"):
+        _check_count(name, getattr(estimator, name))
+    if not estimator.learning_rate > 0:
+        raise ValueError(f"learning_rate={estimator.learning_rate} must be positive. Write 3e-3.")
+    for name, known in (
+        ("scale", SCALES), ("missing", MISSING), ("circular_output", CIRCULAR_OUTPUT)
+    ):
+        check_name(name, getattr(estimator, name), known)
+    training_of(estimator).check()
+    choice = estimator._choose_parts()
+    return Checked(estimator, choice, _layout(estimator))
+
+
+def check_name(name: str, value: Any, known: tuple[str, ...]) -> None:
+    """Raise ValueError unless a value is one of the known names."""
+    if value not in known:
+        raise ValueError(
+            f"{name}={value!r} is not known.{nearest(str(value), known)} "
+            f"Known are: {', '.join(known)}."
+        )
+
+
+def choose(estimator: Any, *, ordering: Any, code: Any = None, penalties: Any = ()) -> Choice:
+    """Return the parts that the common settings and an estimator's own ones name."""
+    architecture = estimator.architecture
+    if architecture is None:
+        architecture = Dense(estimator.hidden_layer_sizes, estimator.activation)
+    if isinstance(penalties, (str, Penalty)):
+        penalties = (penalties,)
+    return Choice(
+        resolve("architecture", architecture),  # type: ignore[arg-type]
+        resolve("code", code),  # type: ignore[arg-type]
+        resolve("ordering", ordering),  # type: ignore[arg-type]
+        resolve("likelihood", estimator.likelihood),  # type: ignore[arg-type]
+        tuple(resolve("penalty", penalty) for penalty in penalties),  # type: ignore[misc]
+    )
+
+
+def _check_count(name: str, value: Any) -> None:
+    whole = isinstance(value, bool) is False and hasattr(value, "__index__")
+    if not whole or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
+
+
+def _layout(estimator: Any) -> Layout:
+    circular = estimator.circular
+    circular = (circular,) if hasattr(circular, "__index__") else tuple(circular)
+    n = estimator.n_components
+    if len(set(circular)) < len(circular) or any(not 0 <= j < n for j in circular):
+        raise ValueError(
+            f"circular={circular} must name different components, counted from 0, of the {n} "
+            f"there are. Write circular=(0,) for the first."
+        )
+    return Layout(n, circular)

@@ -1,0 +1,209 @@
+"""Fitting: from settings and rows to a trained model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from narrows.data.batches import Batch, Batches
+from narrows.engine import devices, loop
+from narrows.engine.callbacks import Progress
+from narrows.engine.player import Player
+from narrows.engine.training import Training
+from narrows.model import Blueprint, Model
+from narrows.nn import start
+
+EVALUATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows to learn from and rows to choose by."""
+
+    train: Batch
+    validation: Batch | None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of an estimator, resolved."""
+
+    blueprint: Blueprint
+    training: Training
+    learning_rate: float
+    batch_size: int
+    max_epochs: int
+    verbose: int
+
+
+def build(
+    recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]
+) -> Model:
+    """Return a model of one restart per seed, at its start."""
+    model = Model(recipe.blueprint, len(seeds))
+    model.reset(devices.generators(seeds, torch.device("cpu")))
+    architecture: Any = recipe.blueprint.architecture
+    if getattr(architecture, "init", None) == "pca":
+        start_as_pca(model, task)
+    return model.to(devices.dtype(recipe.training.precision))
+
+
+def start_as_pca(model: Model, task: Task) -> None:
+    """Set the linear paths so that every level is PCA, on all rows that `fit` was given."""
+    b = model.blueprint
+    parts = [task.train] if task.validation is None else [task.train, task.validation]
+    rows, targets, weight = _stacked(parts)
+    mean, centre = _mean(rows, weight), _mean(targets, weight)
+    centred = (rows - mean) * weight.sqrt()[:, None]
+    tied = bool(getattr(b.architecture, "tied", False))
+    encoder, width = start.linear_codes(centred, b.layout.n_features, whiten=not tied)
+    order = _axes_of_features(b)
+    encoder, width = encoder[:, order], width[order]
+    codes = centred.double() @ encoder
+    back = start.loadings([(codes, (targets - centre) * weight.sqrt()[:, None])])
+    n_plain = len(b.layout.plain)
+    # A circular pair has unit length where a whitened pair has length √2.
+    back[n_plain:] *= 2**0.5
+    constant, slope = _link(b, centre.double())
+    n = model.n_restarts
+    model.encoder.start(_repeat(encoder, n), _repeat(-mean.double() @ encoder, n)[:, None])
+    bias = constant.expand(model.n_decoders, 1, -1).clone()
+    if b.ordering.additive:
+        bias[1:] = 0
+    paths = (back * slope).expand(n * model.n_decoders, -1, -1)
+    model.decoder.start(paths.float(), bias.repeat(n, 1, 1).float())
+
+
+def train(model: Model, recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]) -> Any:
+    """Train a model in place; return the history. The first seed orders the batches."""
+    where = devices.device(recipe.training.device)
+    model.to(where)
+    order, *noise = seeds
+    model.seed(devices.generators(noise, where))
+    train_rows = Batches(task.train.to(where), recipe.batch_size)
+    held = task.validation and Batches(task.validation.to(where), EVALUATION_ROWS)
+    callbacks = list(recipe.training.callbacks)
+    work = recipe.batch_size * sum(parameter.numel() for parameter in model.parameters())
+    progress = Progress() if recipe.verbose else None
+    try:
+        with devices.threads(work):
+            if progress:
+                callbacks.append(progress.__enter__())
+            return loop.fit(
+                model,
+                train_rows,
+                held,
+                settings=recipe.training,
+                learning_rate=recipe.learning_rate,
+                max_epochs=recipe.max_epochs,
+                generator=devices.generators([order], torch.device("cpu"))[0],
+                term_names=recipe.blueprint.term_names,
+                callbacks=callbacks,
+            )
+    finally:
+        if progress:
+            progress.__exit__(None, None, None)
+        model.seed(())
+        model.to("cpu")
+
+
+def _stacked(parts: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
+    rows = torch.cat([part.x for part in parts])
+    targets = (
+        rows if all(part.target is part.x for part in parts)
+        else torch.cat([part.target for part in parts])
+    )
+    weights = [torch.ones(len(part)) if part.weight is None else part.weight for part in parts]
+    return rows, targets, torch.cat(weights).to(rows)
+
+
+def _mean(rows: Float[Tensor, "row value"], weight: Float[Tensor, " row"]) -> Tensor:
+    return (rows.double() * weight[:, None]).sum(0).div(weight.sum()).to(rows)
+
+
+def _axes_of_features(blueprint: Blueprint) -> list[int]:
+    """Return which principal axis each feature starts as: one per plain, two per circular."""
+    axis, first = 0, {}
+    for component in range(blueprint.layout.n_components):
+        first[component] = axis
+        axis += 2 if component in blueprint.layout.circular else 1
+    layout = blueprint.layout
+    cosines = [first[j] for j in layout.circular]
+    return [first[j] for j in layout.plain] + cosines + [axis + 1 for axis in cosines]
+
+
+def _link(blueprint: Blueprint, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output that gives the mean, and the slope of the inverse link there."""
+    point = mean.clone().requires_grad_()
+    with torch.enable_grad():
+        output = blueprint.likelihood.unlink(point)
+        (slope,) = torch.autograd.grad(output.sum(), point)
+    return output.detach(), slope.nan_to_num(0.0).clamp(-100, 100)
+
+
+def _repeat(tensor: Tensor, n: int) -> Tensor:
+    return tensor.float().expand(n, *tensor.shape)
+
+
+
+
+class Stream:
+    """A model that is trained pass by pass, with the state of its optimiser.
+
+    Parameters
+    ----------
+    model : Model
+    seeds : list of SeedSequence
+        The order of batches, then the noise of each restart.
+    """
+
+    def __init__(self, model: Model, seeds: list[np.random.SeedSequence]) -> None:
+        self.model = model
+        self.seeds = seeds
+        self.n_passes = 0
+        self.optimizer: dict[str, Any] | None = None
+
+    def pass_over(self, recipe: Recipe, task: Task) -> loop.History:
+        """Take one step per batch of the rows; return the losses of the pass."""
+        rows = Batches(task.train, recipe.batch_size)
+        order, *noise = (child for seed in self.seeds for child in seed.spawn(1))
+        kind, progress = recipe.training.lr_schedule, self.n_passes / recipe.max_epochs
+        player = Player(
+            self.model, self.model.n_restarts, recipe.training, recipe.learning_rate
+        )
+        if self.optimizer is not None:
+            player.optimizer.load_state_dict(self.optimizer)
+        cpu = torch.device("cpu")
+        self.model.seed(devices.generators(noise, cpu))
+        losses = loop.train_epoch(
+            self.model,
+            player,
+            rows.shuffled(devices.generators([order], cpu)[0]),
+            lambda step: loop.schedule(kind, progress),
+        )
+        self.model.seed(())
+        self.optimizer = player.optimizer.state_dict()
+        player.release()
+        self.n_passes += 1
+        held = loop.mean_loss(self.model, rows)
+        return loop.History(
+            [losses.mean(0)],
+            [held],
+            [recipe.learning_rate * loop.schedule(kind, progress)],
+            torch.full((len(held),), self.n_passes),
+            held,
+        )
+
+
+def as_arrays(history: loop.History) -> dict[str, np.ndarray]:
+    """Return a history as arrays: losses per value with axes epoch, (term,) restart."""
+    return {
+        "train_loss": torch.stack(history.train_loss).numpy(),
+        "validation_loss": torch.stack(history.validation_loss).numpy(),
+        "learning_rate": np.asarray(history.learning_rate),
+        "best_epoch": history.best_epoch.numpy(),
+        "best_loss": history.best_loss.numpy(),
+    }

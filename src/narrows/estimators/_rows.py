@@ -1,0 +1,157 @@
+"""From what users pass to rows the model can read: checked, flat, scaled."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from sklearn.utils.validation import validate_data
+
+from narrows._types import Array
+from narrows.data.arrays import ArraySource, SparseSource
+from narrows.data.source import Source, source
+from narrows.nn.scale import Scale
+
+CHUNK = 8192
+
+
+def rows_of(estimator: Any, X: Any, *, reset: bool) -> Source:
+    """Return the rows of X, after scikit-learn's checks where X is its kind of data.
+
+    With `reset`, the estimator learns the number and names of the features; without, X must
+    have them.
+    """
+    if _is_tabular(X):
+        return _tabular(estimator, X, reset)
+    rows = source(X)
+    if len(rows.shape) == 0:
+        raise ValueError(
+            "X has one dimension; rows of values are needed. Write X.reshape(-1, 1) for one "
+            "feature, X.reshape(1, -1) for one row."
+        )
+    minimum = 2 if reset else 1
+    if len(rows) < minimum or 0 in rows.shape:
+        raise ValueError(
+            f"Found {len(rows)} sample(s) of shape {rows.shape}, while a minimum of {minimum} "
+            f"is required by {type(estimator).__name__}."
+        )
+    if reset:
+        estimator.n_features_in_ = rows.shape[0]
+        if rows.names is not None:
+            estimator.feature_names_in_ = np.asarray(rows.names, dtype=object)
+        elif hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    return rows
+
+
+def _is_tabular(X: Any) -> bool:
+    module = type(X).__module__.partition(".")[0]
+    if isinstance(X, (list, tuple)):
+        return not any(isinstance(part, str) or hasattr(part, "__array__") for part in X[:1])
+    return module != "torch" and (hasattr(X, "__array__") or hasattr(X, "tocsr"))
+
+
+def _tabular(estimator: Any, X: Any, reset: bool) -> Source:
+    if hasattr(X, "columns"):
+        source(X)  # names the text columns, if any
+    checked = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr",
+        dtype="numeric",
+        ensure_all_finite=False,
+        allow_nd=True,
+        ensure_min_samples=2 if reset else 1,
+    )
+    names = getattr(estimator, "feature_names_in_", None)
+    if hasattr(checked, "tocsr"):
+        return SparseSource(checked)
+    return ArraySource(checked, None if names is None else tuple(map(str, names)))
+
+
+def check_shape(name: str, rows: Source, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless events have the shape that was fitted."""
+    if rows.shape != shape:
+        raise ValueError(
+            f"{name} has events of shape {rows.shape}, but the model was fitted on {shape}. "
+            "Pass rows with the same features in the same order."
+        )
+
+
+def chunks(rows: Source, size: int = CHUNK) -> Iterator[tuple[int, Array]]:
+    """Yield (first row, flat rows) in chunks."""
+    for start in range(0, len(rows), size):
+        block = rows.read(start, min(start + size, len(rows)))
+        yield start, block.reshape(len(block), -1)
+
+
+def check_finite(name: str, rows: Source, missing: str) -> bool:
+    """Return whether entries are missing; raise ValueError for what is not allowed.
+
+    The error says how many entries there are, and where the first is.
+    """
+    found = False
+    for start, block in chunks(rows):
+        if block.dtype.kind != "f" or np.isfinite(block.sum(dtype=np.float64)):
+            continue
+        if np.isinf(block).any():
+            _refuse(name, rows, start, block, np.isinf, "infinite (inf) entries", "Replace them.")
+        if np.isnan(block).any():
+            found = True
+            if missing == "error":
+                remedy = "Fill them, drop their rows, or write missing='ignore'."
+                _refuse(name, rows, start, block, np.isnan, "missing entries (NaN)", remedy)
+    return found
+
+
+def _refuse(
+    name: str, rows: Source, start: int, block: Array, test: Any, what: str, remedy: str
+) -> None:
+    row, column = np.argwhere(test(block))[0]
+    count = sum(int(test(b).sum()) for _, b in chunks(rows) if b.dtype.kind == "f")
+    where = f"column {rows.names[column]!r}" if rows.names else f"column {column}"
+    raise ValueError(
+        f"{name} has {count} {what}, the first in row {start + row}, {where}. {remedy}"
+    )
+
+
+def scaled(
+    rows: Source, scale: Scale, fill: Float[np.ndarray, " value"], dtype: torch.dtype
+) -> tuple[Float[torch.Tensor, "row value"], Bool[torch.Tensor, "row value"] | None]:
+    """Return scaled rows, missing entries filled with `fill`, and which were observed."""
+    out = torch.empty(len(rows), len(scale.centre), dtype=dtype)
+    for start, block in chunks(rows):
+        out[start : start + len(block)] = scale.apply(block, dtype)
+    missing = out.isnan()
+    if not missing.any():
+        return out, None
+    filling = torch.as_tensor((fill - scale.centre) / scale.width, dtype=dtype)
+    return torch.where(missing, filling, out), ~missing
+
+
+def scaled_block(
+    block: Array, scale: Scale, fill: Float[np.ndarray, " value"], dtype: torch.dtype
+) -> Float[torch.Tensor, "row value"]:
+    """Return scaled rows of a chunk, missing entries filled with `fill`."""
+    out = scale.apply(block, dtype)
+    missing = out.isnan()
+    if not missing.any():
+        return out
+    filling = torch.as_tensor((fill - scale.centre) / scale.width, dtype=dtype)
+    return torch.where(missing, filling, out)
+
+
+def target_rows(target: Any, n_rows: int) -> Source:
+    """Return the rows of a target: one per row of X."""
+    rows = source(target)
+    if len(rows.shape) == 0:
+        raise ValueError(
+            "target has one dimension; rows of values are needed. Write target.reshape(-1, 1)."
+        )
+    if len(rows) != n_rows:
+        raise ValueError(
+            f"target has {len(rows)} rows, but X has {n_rows}. Pass one target row per row of X."
+        )
+    return rows

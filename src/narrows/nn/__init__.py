@@ -1,0 +1,1 @@
+"""Networks: architectures, codes, orderings; batched over restarts and levels."""

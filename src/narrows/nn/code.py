@@ -1,0 +1,110 @@
+"""Codes: what passes the narrows, as components for the user and features for the decoder.
+
+A plain component is one feature. A circular component is two, the cosine and sine of its angle:
+the encoder's pair (p, q) divided by its length (Kirby & Miranda 1996, 10.1162/neco.1996.8.2.390).
+Features are laid out as all plain components, then all cosines, then all sines.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from narrows.nn.activation import Activation, activation
+from narrows.parts import Part
+
+
+class Layout:
+    """Where the features of each component stand.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components K.
+    circular : sequence of int
+        Which components, from 0, are circular.
+
+    Attributes
+    ----------
+    component : list of int, one per feature
+        The component that each feature belongs to.
+    """
+
+    def __init__(self, n_components: int, circular: tuple[int, ...] = ()) -> None:
+        self.n_components = n_components
+        self.circular = sorted(circular)
+        self.plain = [j for j in range(n_components) if j not in self.circular]
+        self.component = [*self.plain, *self.circular, *self.circular]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features: one per plain component, two per circular one."""
+        return len(self.component)
+
+    def split(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return plain components, cosines and sines."""
+        n = [len(self.plain), len(self.circular), len(self.circular)]
+        plain, cosine, sine = features.split(n, dim=-1)
+        return plain, cosine, sine
+
+    def angles(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch code"]:
+        """Return components, circular ones as angles in (-π, π]."""
+        if not self.circular:
+            return features
+        plain, cosine, sine = self.split(features)
+        return torch.cat([plain, torch.atan2(sine, cosine)], -1)[..., self._order(1)]
+
+    def pairs(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch feature"]:
+        """Return components in their order, circular ones as (cos, sin) next to each other."""
+        return features[..., self._order(2)] if self.circular else features
+
+    def features(self, codes: Float[Tensor, "*batch code"]) -> Float[Tensor, "*batch feature"]:
+        """Return features from components, whose circular ones are angles or pairs."""
+        if not self.circular:
+            return codes
+        if codes.shape[-1] == self.n_features:
+            return codes[..., torch.argsort(torch.tensor(self._order(2)))]
+        angle = codes[..., self.circular]
+        return torch.cat([codes[..., self.plain], angle.cos(), angle.sin()], -1)
+
+    def _order(self, width: int) -> list[int]:
+        """Return positions of features in the order of components, `width` per circular one."""
+        n_plain, n_circular = len(self.plain), len(self.circular)
+        where = {j: [i] for i, j in enumerate(self.plain)}
+        for i, j in enumerate(self.circular):
+            where[j] = [n_plain + i + n_circular * side for side in range(width)]
+        return [position for j in range(self.n_components) for position in where[j]]
+
+
+class Code(Part, ABC):
+    """Base of all codes."""
+
+    @abstractmethod
+    def __call__(
+        self, raw: Float[Tensor, "restart row feature"], layout: Layout
+    ) -> Float[Tensor, "restart row feature"]:
+        """Map the encoder's raw output to the features that the decoder sees."""
+
+
+class Plain(Code):
+    """Real-valued components, circular where the layout says so.
+
+    Parameters
+    ----------
+    activation : str or callable, default="identity"
+        Applied to plain components; `tanh` or `sigmoid` bound the code.
+    """
+
+    def __init__(self, activation: str | Activation = "identity") -> None:
+        self.activation = activation
+
+    def __call__(
+        self, raw: Float[Tensor, "restart row feature"], layout: Layout
+    ) -> Float[Tensor, "restart row feature"]:
+        function = activation(self.activation)
+        if not layout.circular:
+            return function(raw)
+        plain, p, q = layout.split(raw)
+        inverse = torch.rsqrt(p.square() + q.square() + 1e-12)
+        return torch.cat([function(plain), p * inverse, q * inverse], -1)

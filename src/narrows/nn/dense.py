@@ -1,0 +1,223 @@
+"""Dense networks, many at once: one batched linear layer per depth.
+
+All layers carry a leading axis of networks: the restarts, times the decoders of an ordering.
+Small networks are bound by the number of operations, not by arithmetic, so eight cost little more
+than one. A linear path runs beside the layers, from input to output, so that a network starts as
+PCA and learns what is not linear.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from narrows.nn.activation import Activation, activation
+from narrows.parts import Part
+
+
+class Architecture(Part, ABC):
+    """Base of all architectures: builds an encoder and a decoder.
+
+    Encoders map (network, row, value) to (network, row, feature), decoders the reverse; a network
+    is a restart, or a restart's level, levels varying fastest.
+    """
+
+    @abstractmethod
+    def build(
+        self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
+    ) -> "tuple[Network, Network]":
+        """Return encoder and decoder."""
+
+
+class Network(nn.Module, ABC):
+    """Base of encoders and decoders."""
+
+    @abstractmethod
+    def reset(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw initial weights, one generator per restart."""
+
+    @abstractmethod
+    def start(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the linear path, of shapes (network, value, output) and (network, 1, output)."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+        """Apply the networks of all levels, or of a range of them."""
+
+
+class Dense(Architecture):
+    """Fully connected layers, mirrored in the decoder, beside a linear path.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int, default=(128, 128)
+        Widths of the encoder's hidden layers; () gives a linear model.
+    activation : str or callable, default="silu"
+        Nonlinearity of the hidden layers.
+    dropout : float, default=0.0
+        Share of hidden units, in [0, 1), that are zeroed for each training sample.
+    tied : bool, default=False
+        Whether the decoder uses the encoder's weights, transposed, with biases of its own.
+    linear_path : bool, default=True
+        Whether a linear map runs beside the hidden layers.
+    init : {"pca", "random"}, default="pca"
+        Start as PCA (the hidden layers contribute nothing at first), or from random weights.
+
+    Examples
+    --------
+    >>> from narrows import Autoencoder, Dense
+    >>> Autoencoder(architecture=Dense(hidden_layer_sizes=(64,), tied=True)).architecture.tied
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        activation: str | Activation = "silu",
+        dropout: float = 0.0,
+        tied: bool = False,
+        linear_path: bool = True,
+        init: str = "pca",
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.dropout = dropout
+        self.tied = tied
+        self.linear_path = linear_path
+        self.init = init
+
+    def build(
+        self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
+    ) -> tuple[Network, Network]:
+        self._check(n_values, n_outputs)
+        hidden = tuple(int(width) for width in self.hidden_layer_sizes)
+        encoder = DenseNetwork((n_values, *hidden, n_features), n_restarts, 1, self)
+        if self.tied:
+            return encoder, TiedNetwork(encoder, n_decoders)
+        sizes = (n_features, *reversed(hidden), n_outputs)
+        return encoder, DenseNetwork(sizes, n_restarts, n_decoders, self)
+
+    def _check(self, n_values: int, n_outputs: int) -> None:
+        if any(int(width) != width or width < 1 for width in self.hidden_layer_sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={tuple(self.hidden_layer_sizes)} must be whole numbers >= 1. "
+                "Write (128, 128), or () for a linear model."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} must be in [0, 1). Write 0.1, say.")
+        if self.init not in ("pca", "random"):
+            raise ValueError(f"init={self.init!r} is not known. Write 'pca' or 'random'.")
+        if self.init == "pca" and not self.linear_path and len(self.hidden_layer_sizes):
+            raise ValueError(
+                "init='pca' starts the linear path, but linear_path=False. Write init='random'."
+            )
+        if self.tied and n_values != n_outputs:
+            raise ValueError(
+                f"tied=True needs a target of the input's size, but the input has {n_values} "
+                f"values and the target {n_outputs}. Write tied=False."
+            )
+
+
+class DenseNetwork(Network):
+    """`n_restarts` x `n_levels` dense networks side by side."""
+
+    def __init__(
+        self, sizes: Sequence[int], n_restarts: int, n_levels: int, settings: Dense
+    ) -> None:
+        super().__init__()
+        self.n_levels = n_levels
+        self.settings = settings
+        self.activation = activation(settings.activation)
+        n = n_restarts * n_levels
+        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.weights = nn.ParameterList(torch.zeros(n, a, b) for a, b in shapes)
+        self.biases = nn.ParameterList(torch.zeros(n, 1, b) for _, b in shapes)
+        beside = settings.linear_path and len(shapes) > 1
+        self.path = nn.Parameter(torch.zeros(n, sizes[0], sizes[-1])) if beside else None
+        self.generators: Sequence[torch.Generator] = ()
+
+    def reset(self, generators: Sequence[torch.Generator]) -> None:
+        for weight in self.weights:
+            _draw(weight, generators, 1 / math.sqrt(weight.shape[1]))
+        if self.settings.init == "pca" and self.path is not None:
+            # A tied network at rest is a saddle point: there it leaves a little to break the tie.
+            self.weights[-1].data.mul_(0.1 if self.settings.tied else 0.0)
+
+    def start(self, weight: Tensor, bias: Tensor) -> None:
+        path = self.weights[0] if self.path is None else self.path
+        path.data.copy_(weight)
+        self.biases[-1].data.copy_(bias)
+
+    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+        pick = _picker(self.n_levels, levels)
+        out = pick(self.biases[-1])
+        if self.path is not None:
+            out = torch.baddbmm(out, x, pick(self.path))
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = self.activation(torch.baddbmm(pick(bias), x, pick(weight)))
+            x = dropout(x, self.settings.dropout, self.generators)
+        return torch.baddbmm(out, x, pick(self.weights[-1]))
+
+
+class TiedNetwork(Network):
+    """A decoder that reads its encoder's weights, transposed; only its biases are its own."""
+
+    def __init__(self, encoder: DenseNetwork, n_levels: int) -> None:
+        super().__init__()
+        self.n_levels = n_levels
+        self.activation = encoder.activation
+        self.settings = encoder.settings
+        # In a tuple, so that the encoder's parameters are not registered twice.
+        self._encoder = (encoder,)
+        sizes = [weight.shape[1] for weight in reversed(encoder.weights)]
+        n = len(encoder.weights[0]) * n_levels
+        self.biases = nn.ParameterList(torch.zeros(n, 1, size) for size in sizes)
+        self.generators: Sequence[torch.Generator] = ()
+
+    def reset(self, generators: Sequence[torch.Generator]) -> None:
+        """Do nothing: biases start at 0, weights are the encoder's."""
+
+    def start(self, weight: Tensor, bias: Tensor) -> None:
+        self.biases[-1].data.copy_(bias)
+
+    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+        encoder = self._encoder[0]
+        pick = _picker(self.n_levels, levels)
+
+        def turned(weight: Tensor) -> Tensor:
+            return pick(weight.transpose(1, 2).repeat_interleave(self.n_levels, 0))
+
+        out = pick(self.biases[-1])
+        if encoder.path is not None:
+            out = torch.baddbmm(out, x, turned(encoder.path))
+        layers = list(zip(reversed(encoder.weights), self.biases, strict=True))
+        for weight, bias in layers[:-1]:
+            x = self.activation(torch.baddbmm(pick(bias), x, turned(weight)))
+            x = dropout(x, self.settings.dropout, self.generators)
+        return torch.baddbmm(out, x, turned(layers[-1][0]))
+
+
+def dropout(
+    x: Float[Tensor, "network row unit"], rate: float, generators: Sequence[torch.Generator]
+) -> Float[Tensor, "network row unit"]:
+    """Zero a share of the units, each restart from its own generator; none in evaluation."""
+    if not rate or not generators:
+        return x
+    shape = (len(x) // len(generators), *x.shape[1:])
+    kept = [torch.rand(shape, generator=g, device=x.device) >= rate for g in generators]
+    return x * torch.cat(kept) / (1 - rate)
+
+
+def _picker(n_levels: int, levels: slice | None):  # type: ignore[no-untyped-def]
+    if levels is None:
+        return lambda tensor: tensor
+    return lambda tensor: tensor.unflatten(0, (-1, n_levels))[:, levels].flatten(0, 1)
+
+
+def _draw(weight: Tensor, generators: Sequence[torch.Generator], scale: float) -> None:
+    parts = weight.data.chunk(len(generators))
+    for part, generator in zip(parts, generators, strict=True):
+        part.copy_(torch.randn(part.shape, generator=generator) * scale)

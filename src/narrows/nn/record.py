@@ -1,0 +1,34 @@
+"""One record of a forward pass, which all terms of an objective read."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a forward pass computed, with leading axes restart and level.
+
+    Attributes
+    ----------
+    x : Tensor of shape (row, value)
+        Scaled input.
+    target : Tensor of shape (row, output)
+        Scaled target; the input unless another was given.
+    observed : Tensor of bool, shape (row, output), or None
+        Which entries of the target were observed; None when all were.
+    features : Tensor of shape (restart, row, feature)
+        The code as the decoder sees it, before any ordering masks it.
+    outputs : Tensor of shape (restart, level, row, output)
+        The decoder's raw outputs, before the link of the likelihood.
+    log_width : Tensor or None
+        The logarithm of a learned width, broadcast against `outputs`.
+    """
+
+    x: Float[Tensor, "row value"]
+    target: Float[Tensor, "row output"]
+    observed: Bool[Tensor, "row output"] | None
+    features: Float[Tensor, "restart row feature"]
+    outputs: Float[Tensor, "restart level row output"]
+    log_width: Tensor | None

@@ -1,0 +1,120 @@
+"""Scaling of inputs and targets: double precision in, single precision out."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from narrows._types import Array
+
+SCALES = ("auto", "standard", "global", "none")
+
+
+class Scale:
+    """An affine map per value, ``(x - centre) / width``, kept in double precision.
+
+    Data of offset 10⁶ and width 10⁻³ survive it: centring happens before anything is rounded to
+    single precision. Missing entries (NaN) become 0, the mean of their feature.
+
+    Parameters
+    ----------
+    centre, width : array of shape (value,)
+        In the units of the data.
+    """
+
+    def __init__(self, centre: Float[np.ndarray, " value"], width: Float[np.ndarray, " value"]):
+        self.centre = centre
+        self.width = width
+
+    def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Return scaled rows, NaN where they are missing."""
+        rows = torch.as_tensor(np.ascontiguousarray(x))
+        if self.trivial:
+            return rows.to(dtype)
+        exact = torch.promote_types(rows.dtype, torch.float64)
+        return ((rows.to(exact) - self._centre) / self._width).to(dtype)
+
+    def invert(self, y: torch.Tensor) -> torch.Tensor:
+        """Return rows in the units of the data."""
+        if self.trivial:
+            return y
+        return (y.double() * self._width + self._centre).to(y.dtype)
+
+    @property
+    def trivial(self) -> bool:
+        """Whether the map changes nothing."""
+        return bool((self.centre == 0).all() and (self.width == 1).all())
+
+    @property
+    def _centre(self) -> torch.Tensor:
+        return torch.from_numpy(self.centre)
+
+    @property
+    def _width(self) -> torch.Tensor:
+        return torch.from_numpy(self.width)
+
+
+class Moments:
+    """Weighted mean and variance per value, over observed entries, from chunks of rows.
+
+    Attributes
+    ----------
+    mean, variance : array of shape (value,)
+    constant : array of bool, shape (value,)
+        Values that do not vary beyond rounding.
+    """
+
+    def __init__(self, n_values: int) -> None:
+        self.weight = np.zeros(n_values)
+        self.mean = np.zeros(n_values)
+        self.squares = np.zeros(n_values)
+        self.low = np.full(n_values, np.inf)
+        self.high = np.full(n_values, -np.inf)
+
+    def update(self, x: Array, weight: Array | None) -> None:
+        """Add rows (Chan, Golub & LeVeque 1983, 10.1080/00031305.1983.10483115)."""
+        rows = x.astype(np.float64)
+        w = np.ones((len(rows), 1)) if weight is None else weight.astype(np.float64)[:, None]
+        seen = np.isfinite(rows)
+        mass = (w * seen).sum(0)
+        safe = np.where(mass > 0, mass, 1)
+        shift = np.where(seen, rows, 0)
+        mean = (w * shift).sum(0) / safe
+        squares = (w * np.where(seen, rows - mean, 0) ** 2).sum(0)
+        total = np.where(self.weight + mass > 0, self.weight + mass, 1)
+        delta = mean - self.mean
+        self.squares += squares + delta**2 * self.weight * mass / total
+        self.mean = self.mean + delta * mass / total
+        self.weight = self.weight + mass
+        self.low = np.fmin(self.low, np.where(seen, rows, np.inf).min(0, initial=np.inf))
+        self.high = np.fmax(self.high, np.where(seen, rows, -np.inf).max(0, initial=-np.inf))
+
+    @property
+    def variance(self) -> Array:
+        """Weighted variance, without Bessel's correction."""
+        return self.squares / np.where(self.weight > 0, self.weight, 1)
+
+    @property
+    def constant(self) -> Array:
+        """Which values do not vary."""
+        return ~(self.high > self.low)
+
+
+def moments(chunks: Iterable[tuple[Array, Array | None]], n_values: int) -> Moments:
+    """Return the moments of rows given in chunks (rows, weights)."""
+    total = Moments(n_values)
+    for x, weight in chunks:
+        total.update(x, weight)
+    return total
+
+
+def scale_from(moments: Moments, kind: str) -> Scale:
+    """Return the scale of that kind: "standard", "global" (one width for all values) or "none"."""
+    n = len(moments.mean)
+    if kind == "none":
+        return Scale(np.zeros(n), np.ones(n))
+    width = np.where(moments.constant, 1.0, np.sqrt(moments.variance))
+    if kind == "global":
+        width = np.full(n, np.sqrt(moments.variance.mean()))
+    return Scale(moments.mean, np.where(width > 0, width, 1.0))

@@ -1,0 +1,1 @@
+"""Objectives: likelihoods of the data and penalties on the code."""

@@ -1,0 +1,254 @@
+"""Likelihoods: what a reconstruction is measured by.
+
+Each maps the decoder's raw output to the mean of the data (`link`) and gives the loss of every
+entry. Notation: t the target, o the decoder's output, m = link(o) the reconstruction, s the
+logarithm of a learned width where there is one.
+
+The deviance 2 (loss(t, o) - loss(t, t)) generalises the squared error, and with it the fraction
+of variance explained, to every likelihood (McCullagh & Nelder 1989, 10.1007/978-1-4899-3242-6).
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from narrows._types import Array
+from narrows.parts import Part
+
+Entries = Float[Tensor, "*batch feature"]
+
+
+class Likelihood(Part, ABC):
+    """Base of all likelihoods.
+
+    Attributes
+    ----------
+    scales_target : bool
+        Whether targets are standardised with the inputs (real-valued likelihoods).
+    noise : {"none", "level", "feature"}
+        Whether a log-width is learned, one per level or one per feature.
+    """
+
+    scales_target: bool = False
+    noise: str = "none"
+
+    def link(self, output: Entries) -> Entries:
+        """Map the decoder's output to the mean of the data."""
+        return output
+
+    def unlink(self, mean: Entries) -> Entries:
+        """Invert `link`, for means that may lie on the border of the range."""
+        return mean
+
+    @abstractmethod
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        """Return the loss of each entry, before summing over the event."""
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        """Return the loss of each entry for a perfect reconstruction."""
+        return self.loss(target, self.unlink(target), log_width)
+
+    def check(self, target: Array) -> None:
+        """Raise ValueError where targets lie outside the range of the likelihood."""
+
+
+def _refuse(name: str, wanted: str, target: Array, remedy: str) -> None:
+    low, high = np.nanmin(target), np.nanmax(target)
+    raise ValueError(
+        f"likelihood={name!r} needs {wanted}, but the data range from {low:g} to {high:g}. {remedy}"
+    )
+
+
+class Gaussian(Likelihood):
+    """Squared error, without the factor one half: ``(t - o)²``.
+
+    Examples
+    --------
+    >>> from narrows.objective.likelihoods import Gaussian
+    >>> Gaussian().scales_target
+    True
+    """
+
+    scales_target = True
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        return (target - output).square()
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return torch.zeros_like(target)
+
+
+class Bernoulli(Likelihood):
+    """Cross-entropy of values in [0, 1]: ``-t ln m - (1 - t) ln(1 - m)``, ``m = sigmoid(o)``."""
+
+    def link(self, output: Entries) -> Entries:
+        return output.sigmoid()
+
+    def unlink(self, mean: Entries) -> Entries:
+        return mean.logit(eps=1e-6)
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        return F.softplus(output) - target * output
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return -torch.xlogy(target, target) - torch.xlogy(1 - target, 1 - target)
+
+    def check(self, target: Array) -> None:
+        if np.nanmin(target) < 0 or np.nanmax(target) > 1:
+            _refuse(
+                "bernoulli", "values from 0 to 1", target, "Rescale them, or write 'gaussian'."
+            )
+
+
+class Categorical(Likelihood):
+    """Cross-entropy of shares that sum to one over the event: ``-t ln m``, ``m = softmax(o)``.
+
+    Parameters
+    ----------
+    normalise : bool, default=False
+        Divide each non-negative event by its sum first.
+    """
+
+    def __init__(self, normalise: bool = False) -> None:
+        self.normalise = normalise
+
+    def link(self, output: Entries) -> Entries:
+        return output.softmax(-1)
+
+    def unlink(self, mean: Entries) -> Entries:
+        return mean.clamp_min(1e-6).log()
+
+    def shares(self, target: Entries) -> Entries:
+        """Return the target as shares of the event."""
+        return target / target.sum(-1, keepdim=True) if self.normalise else target
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        return -self.shares(target) * output.log_softmax(-1)
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        shares = self.shares(target)
+        return -torch.xlogy(shares, shares)
+
+    def check(self, target: Array) -> None:
+        if np.nanmin(target) < 0:
+            _refuse("categorical", "non-negative values", target, "Write 'gaussian' for real ones.")
+        sums = np.nansum(target.reshape(len(target), -1), axis=1)
+        if self.normalise and (sums <= 0).any():
+            raise ValueError(
+                f"likelihood=Categorical(normalise=True) needs events with a positive sum, but "
+                f"{int((sums <= 0).sum())} rows sum to 0. Drop these rows."
+            )
+        if not self.normalise and not np.allclose(sums, 1, atol=1e-4):
+            raise ValueError(
+                f"likelihood='categorical' needs events that sum to 1, but the sums range from "
+                f"{sums.min():g} to {sums.max():g}. Write "
+                "likelihood=narrows.Categorical(normalise=True), or 'poisson' for counts."
+            )
+
+
+class _Counts(Likelihood):
+    """Likelihoods of counts, with the mean ``m = softplus(o)``."""
+
+    def link(self, output: Entries) -> Entries:
+        return F.softplus(output)
+
+    def unlink(self, mean: Entries) -> Entries:
+        mean = mean.clamp_min(1e-6)
+        return mean + torch.log(-torch.expm1(-mean))
+
+    def check(self, target: Array) -> None:
+        whole = target[np.isfinite(target)]
+        if (whole < 0).any() or (whole != np.round(whole)).any():
+            name = "poisson" if isinstance(self, Poisson) else "negative_binomial"
+            _refuse(
+                name,
+                "counts (whole numbers from 0)",
+                target,
+                "Write 'gaussian' for real values, or round them.",
+            )
+
+
+def _log_mean(output: Tensor) -> Tensor:
+    """Return ln softplus(o), accurate where softplus underflows."""
+    return torch.where(output < -15, output, F.softplus(output).clamp_min(1e-30).log())
+
+
+class Poisson(_Counts):
+    """Negative log-probability of counts: ``m - t ln m + ln t!``."""
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        return F.softplus(output) - target * _log_mean(output) + torch.lgamma(target + 1)
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return target - torch.xlogy(target, target) + torch.lgamma(target + 1)
+
+
+class NegativeBinomial(_Counts):
+    """Negative log-probability of overdispersed counts, variance ``m + m²/r``, r learned.
+
+    One dispersion ``r = exp(-s)`` per feature is learned with the network, from r = 1.
+    """
+
+    noise = "feature"
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        return _negative_binomial(target, F.softplus(output), _log_mean(output), log_width)
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return _negative_binomial(target, target, target.clamp_min(1e-30).log(), log_width)
+
+
+def _negative_binomial(t: Tensor, m: Tensor, log_m: Tensor, log_width: Tensor | None) -> Tensor:
+    s = torch.zeros(()) if log_width is None else log_width
+    r = torch.exp(-s)
+    normaliser = torch.lgamma(t + r) - torch.lgamma(r) - torch.lgamma(t + 1)
+    return (t + r) * torch.log(r + m) + r * s - t * log_m - normaliser
+
+
+class Laplace(Likelihood):
+    """Absolute error, the negative log-density of unit width: ``|t - o| + ln 2``."""
+
+    scales_target = True
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        return (target - output).abs() + math.log(2)
+
+
+class StudentT(Likelihood):
+    """Robust negative log-density with a learned width ``w = exp(s)``, one per level.
+
+    ``(v + 1)/2 ln(1 + ((t - o)/w)²/v) + s + ln B(v/2, 1/2) + ½ ln v``
+
+    Parameters
+    ----------
+    degrees_of_freedom : float, default=4.0
+        v > 0: small values forgive outliers more.
+
+    References
+    ----------
+    Lange, Little & Taylor 1989, 10.1080/01621459.1989.10478852.
+    """
+
+    scales_target = True
+    noise = "level"
+
+    def __init__(self, degrees_of_freedom: float = 4.0) -> None:
+        self.degrees_of_freedom = degrees_of_freedom
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        v = self.degrees_of_freedom
+        s = torch.zeros(()) if log_width is None else log_width
+        log_beta = math.lgamma(v / 2) + math.lgamma(0.5) - math.lgamma((v + 1) / 2)
+        ratio = ((target - output) * torch.exp(-s)).square() / v
+        return (v + 1) / 2 * torch.log1p(ratio) + s + log_beta + 0.5 * math.log(v)
+
+    def check(self, target: Array) -> None:
+        if self.degrees_of_freedom <= 0:
+            raise ValueError(
+                f"degrees_of_freedom={self.degrees_of_freedom} must be positive. Write 4.0."
+            )

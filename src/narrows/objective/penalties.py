@@ -1,0 +1,68 @@
+"""Penalties on the code, added to the reconstruction loss.
+
+A penalty reads one record of the forward pass and returns a number per sample, or, where it is a
+statistic of the batch, one per batch; it declares which in `per_sample`. Weights and the mean are
+applied in one place, by the model.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from narrows.nn.record import Record
+from narrows.parts import Part
+
+
+class Penalty(Part, ABC):
+    """Base of all penalties."""
+
+    per_sample: bool = True
+
+    @abstractmethod
+    def __call__(self, record: Record) -> Tensor:
+        """Return the penalty, of shape (restart, row), or (restart,) for a batch statistic."""
+
+
+class L1(Penalty):
+    """Absolute size of the code: ``strength Σ_k |h_k|``.
+
+    Parameters
+    ----------
+    strength : float, default=1e-3
+        λ >= 0, in the units of the loss of methods: one sum over the event's values.
+
+    References
+    ----------
+    Olshausen & Field 1996, 10.1038/381607a0.
+    """
+
+    def __init__(self, strength: float = 1e-3) -> None:
+        self.strength = strength
+
+    def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
+        return self.strength * record.features.abs().sum(-1)
+
+
+class Decorrelation(Penalty):
+    """Squared Pearson correlations between components: ``strength Σ_{j<k} r_jk²`` of the batch.
+
+    A statistic of the batch: small batches see noisy correlations, of size about 1/rows.
+
+    Parameters
+    ----------
+    strength : float, default=1.0
+        λ >= 0.
+    """
+
+    per_sample = False
+
+    def __init__(self, strength: float = 1.0) -> None:
+        self.strength = strength
+
+    def __call__(self, record: Record) -> Float[Tensor, " restart"]:
+        centred = record.features - record.features.mean(1, keepdim=True)
+        unit = centred / centred.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+        correlation = unit.transpose(1, 2) @ unit
+        return self.strength * torch.triu(correlation, diagonal=1).square().sum((1, 2))

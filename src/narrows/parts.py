@@ -1,0 +1,147 @@
+"""The one list of parts: an autoencoder is a choice of one part per axis.
+
+A part is named by a string, or given as an object when its own settings matter:
+``likelihood="student_t"`` or ``likelihood=StudentT(degrees_of_freedom=3)``. A new part is a class
+in one file and a line here; tests, command line and files pick it up from this list.
+"""
+
+import importlib
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from narrows._errors import nearest
+
+PARTS: dict[str, dict[str, str]] = {
+    "architecture": {"dense": "narrows.nn.dense:Dense"},
+    "code": {"plain": "narrows.nn.code:Plain"},
+    "ordering": {
+        "none": "narrows.nn.ordering:Unordered",
+        "collective": "narrows.nn.ordering:Collective",
+        "boosted": "narrows.nn.ordering:Boosted",
+        "shared": "narrows.nn.ordering:Shared",
+        "nested": "narrows.nn.ordering:Nested",
+    },
+    "likelihood": {
+        "gaussian": "narrows.objective.likelihoods:Gaussian",
+        "bernoulli": "narrows.objective.likelihoods:Bernoulli",
+        "categorical": "narrows.objective.likelihoods:Categorical",
+        "poisson": "narrows.objective.likelihoods:Poisson",
+        "negative_binomial": "narrows.objective.likelihoods:NegativeBinomial",
+        "laplace": "narrows.objective.likelihoods:Laplace",
+        "student_t": "narrows.objective.likelihoods:StudentT",
+    },
+    "penalty": {
+        "l1": "narrows.objective.penalties:L1",
+        "decorrelation": "narrows.objective.penalties:Decorrelation",
+    },
+}
+
+ESTIMATORS: dict[str, str] = {
+    "Autoencoder": "narrows.estimators.autoencoder:Autoencoder",
+    "HierarchicalAutoencoder": "narrows.estimators.hierarchical:HierarchicalAutoencoder",
+}
+
+
+class Part(BaseEstimator):
+    """Base of all parts: constructor arguments are stored as they come and are the part's JSON."""
+
+
+def load(path: str) -> Any:
+    """Return the object at a dotted path ``package.module:name``."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def resolve(axis: str, choice: "str | Part | None") -> Part:
+    """Return the part of an axis that a user chose by name or as an object.
+
+    Parameters
+    ----------
+    axis : str
+        A key of `PARTS`.
+    choice : str, Part or None
+        A name from the list of the axis, a part, or None for the first of the axis.
+
+    Raises
+    ------
+    ValueError
+        If the name is not in the list; the message lists the names and suggests the nearest.
+    TypeError
+        If the choice is neither a name nor a part of this axis.
+
+    Examples
+    --------
+    >>> from narrows.parts import resolve
+    >>> resolve("likelihood", "poisson")
+    Poisson()
+    """
+    known = PARTS[axis]
+    if choice is None:
+        choice = next(iter(known))
+    if isinstance(choice, str):
+        if choice not in known:
+            raise ValueError(
+                f"{axis}={choice!r} is not known.{nearest(choice, known)} "
+                f"Known are: {', '.join(known)}."
+            )
+        return load(known[choice])()  # type: ignore[no-any-return]
+    base = load(next(iter(known.values()))).__mro__[1]
+    if not isinstance(choice, base):
+        raise TypeError(
+            f"{axis}={choice!r} is not {_article(axis)}. "
+            f"Write one of the names {', '.join(known)}, or an object such as "
+            f"{load(next(iter(known.values()))).__name__}()."
+        )
+    return choice  # type: ignore[no-any-return]
+
+
+def to_json(value: Any) -> Any:
+    """Return settings as JSON: parts become their name and arguments."""
+    if isinstance(value, Part):
+        name = _names().get(type(value))
+        if name is None:
+            raise TypeError(
+                f"{value!r} is a part of your own and cannot be written to a file. "
+                "Keep the estimator in memory, or add the part to narrows.parts.PARTS."
+            )
+        return {"part": name, **to_json(value.get_params(deep=False))}
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def from_json(value: Any) -> Any:
+    """Return settings from JSON; only parts in the list are ever constructed."""
+    if isinstance(value, dict) and "part" in value:
+        axis, _, name = value["part"].partition(".")
+        settings = {key: from_json(item) for key, item in value.items() if key != "part"}
+        return load(_path(axis, name))(**settings)
+    if isinstance(value, dict):
+        return {key: from_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    return value
+
+
+def _path(axis: str, name: str) -> str:
+    listed = _SETTINGS if axis == "settings" else PARTS.get(axis, {})
+    if name not in listed:
+        raise ValueError(f"The part {axis}.{name} is not known to this version of narrows.")
+    return listed[name]
+
+
+def _names() -> dict[type, str]:
+    listed = {"settings": _SETTINGS, **PARTS}
+    return {
+        load(path): f"{axis}.{name}" for axis, parts in listed.items() for name, path in parts.items()
+    }
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+_SETTINGS = {"training": "narrows.engine.training:Training"}

@@ -1,0 +1,19 @@
+"""Figures drawn from computed arrays; matplotlib is imported when one is drawn."""
+
+from narrows.plots.codes import code_scatter
+from narrows.plots.events import decoded_grid, draw_event, reconstructions, traversal
+from narrows.plots.heat import matrix
+from narrows.plots.scree import comparison, scree
+from narrows.plots.training import training_curves
+
+__all__ = [
+    "code_scatter",
+    "comparison",
+    "decoded_grid",
+    "draw_event",
+    "matrix",
+    "reconstructions",
+    "scree",
+    "training_curves",
+    "traversal",
+]

@@ -1,0 +1,48 @@
+"""Set-up of every test: shape checking on, one thread a worker, figures without a screen."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+# Before torch and numpy start their threads: the workers already fill the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+
+import jaxtyping
+import pytest
+from beartype import beartype
+
+ROOT = Path(__file__).resolve().parents[1]
+
+if "narrows" in sys.modules:
+    raise RuntimeError("narrows was imported before its annotations could be checked")
+
+
+def typechecker(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Check a function with beartype, which knows `Self` only where it decorates the class."""
+    hints = function.__annotations__.items()
+    function.__annotations__ = {name: Any if hint is Self else hint for name, hint in hints}
+    return beartype(function)
+
+
+jaxtyping.install_import_hook("narrows", f"{__name__}.typechecker")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of measured data sets; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("NARROWS_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets in {folder}; NARROWS_DATA names another folder")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _doctests_write_elsewhere(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run each doctest in a folder of its own."""
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(tmp_path)
