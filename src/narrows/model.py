@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from narrows.data.batches import Batch
 from narrows.nn.code import Code, Layout
 from narrows.nn.dense import Architecture
-from narrows.nn.ordering import Ordering
+from narrows.nn.ordering import Levels, Ordering
 from narrows.nn.record import Record
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
@@ -61,6 +61,10 @@ class Model(nn.Module):
         width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.noise]
         shape = (n_restarts, self.n_levels, 1, width or 1)
         self.log_width = None if width is None else nn.Parameter(torch.zeros(shape))
+        levels = b.ordering.objective(n_components)
+        self.register_buffer("_masks", self._spread(levels.masks), persistent=False)
+        self.register_buffer("_weights", levels.weights, persistent=False)
+        self.register_buffer("_index", levels.index, persistent=False)
         self.generators: Sequence[torch.Generator] = ()
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
@@ -86,50 +90,44 @@ class Model(nn.Module):
         """Return the raw outputs of all levels, or of one, counted from 0."""
         ordering = self.blueprint.ordering
         levels = None if level is None else ordering.needed(level)
-        outputs = ordering.combine(self._decoded(features, self._masks(), levels))
+        outputs = ordering.combine(self._decoded(features, self._masks[: self.n_levels], levels))
         return outputs if level is None else outputs[:, -1:]
 
     def contribution(
         self, features: Float[Tensor, "restart row feature"], level: int
     ) -> Float[Tensor, "restart row output"]:
         """Return what the decoder of one level adds, before the link."""
-        return self._decoded(features, self._masks(), slice(level, level + 1))[:, 0]
+        return self._decoded(features, self._masks, slice(level, level + 1))[:, 0]
 
     def forward(self, batch: Batch) -> Float[Tensor, "term {self.n_restarts}"]:
         """Return the mean loss per value of the data, for each term and restart."""
-        return torch.stack(self.terms(batch)) / self.blueprint.n_outputs
+        return torch.stack(self.terms(batch)) * (1 / self.blueprint.n_outputs)
 
     def terms(self, batch: Batch) -> list[Float[Tensor, "{self.n_restarts}"]]:
         """Return each term of the objective, summed over the event and averaged over the rows."""
-        features = self.encode(batch.x)
-        shape = (self.n_restarts, len(batch))
-        levels = self.blueprint.ordering.objective(
-            self.blueprint.layout.n_components, shape, self.generators
-        )
-        record = self._record(batch, features, levels.masks, levels.index)
-        terms = [self._reconstruction(record, levels.weights.to(features))]
+        levels = Levels(self._masks, self._weights, self._index)
+        if self.generators and self.training:
+            levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
+        record = self._record(batch, self.encode(batch.x), levels)
+        terms = [_over_levels(self._entries(record).sum(-1), levels.weights)]
         terms += [penalty(record) for penalty in self.blueprint.penalties]
         return [_mean(term, batch.weight) for term in terms]
 
     def losses(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row"]:
         """Return the reconstruction loss of each level and row, summed over the event."""
-        features = self.encode(batch.x)
-        record = self._record(batch, features, self._masks(), torch.arange(self.n_levels))
-        return self._entries(record).sum(-1)
+        return self._entries(self._all_levels(batch)).sum(-1)
 
     def deviance(
         self, batch: Batch, null: Float[Tensor, " output"]
     ) -> tuple[Float[Tensor, "{self.n_restarts} level"], Float[Tensor, "{self.n_restarts} level"]]:
         """Return summed half-deviances of the reconstruction and of a constant `null` output."""
-        features = self.encode(batch.x)
-        record = self._record(batch, features, self._masks(), torch.arange(self.n_levels))
+        record = self._all_levels(batch)
         likelihood = self.blueprint.likelihood
-        perfect = likelihood.saturated(batch.target, self.log_width).expand_as(record.outputs)
+        perfect = _observed(likelihood.saturated(batch.target, self.log_width), record)
         constant = replace(record, outputs=null.expand_as(record.outputs))
-        weight = None if batch.weight is None else batch.weight
         return (
-            _total(self._entries(record) - _observed(perfect, record), weight),
-            _total(self._entries(constant) - _observed(perfect, record), weight),
+            _total(self._entries(record) - perfect, batch.weight),
+            _total(self._entries(constant) - perfect, batch.weight),
         )
 
     def select(self, restart: int) -> "Model":
@@ -140,17 +138,22 @@ class Model(nn.Module):
             own[name].data.copy_(tensor.data.chunk(self.n_restarts)[restart])
         return model.eval()
 
-    def _masks(self) -> Tensor:
-        return self.blueprint.ordering.masks(self.blueprint.layout.n_components)
+    def restore(self, other: "Model", which: Bool[Tensor, " restart"]) -> None:
+        """Take some restarts from another model of the same blueprint."""
+        own = dict(self.named_parameters())
+        for name, tensor in other.named_parameters():
+            rows = which.repeat_interleave(len(tensor) // self.n_restarts)
+            own[name].data[rows] = tensor.data[rows]
+
+    def _spread(self, masks: Tensor) -> Tensor:
+        """Return masks of features from masks of components."""
+        return masks[..., self.blueprint.layout.component]
 
     def _decoded(self, features: Tensor, masks: Tensor, levels: slice | None = None) -> Tensor:
         """Decode the masked code once per level: with one decoder, levels are more rows."""
-        if levels is not None:
-            masks = masks[levels]
         inputs = features.unsqueeze(1)
-        if len(masks) > 1 or not bool((masks == 1).all()):
-            masks = masks.to(features)[..., self.blueprint.layout.component]
-            inputs = inputs * (masks.unsqueeze(1) if masks.ndim == 2 else masks)
+        if len(self._masks) > 1:
+            inputs = inputs * (masks if levels is None else masks[levels])
         n_restarts, n_levels, n_rows, n_features = inputs.shape
         if self.n_decoders == 1:
             outputs = self.decoder(inputs.reshape(n_restarts, -1, n_features))
@@ -158,24 +161,31 @@ class Model(nn.Module):
             outputs = self.decoder(inputs.reshape(-1, n_rows, n_features), levels)
         return outputs.reshape(n_restarts, n_levels, n_rows, -1)
 
-    def _record(self, batch: Batch, features: Tensor, masks: Tensor, index: Tensor) -> Record:
-        outputs = self.blueprint.ordering.combine(self._decoded(features, masks))
-        width = None if self.log_width is None else _pick(self.log_width, index)
+    def _all_levels(self, batch: Batch) -> Record:
+        n = self.n_levels
+        levels = Levels(self._masks[:n], self._weights[:n], self._index[:n])
+        return self._record(batch, self.encode(batch.x), levels)
+
+    def _record(self, batch: Batch, features: Tensor, levels: Levels) -> Record:
+        outputs = self.blueprint.ordering.combine(self._decoded(features, levels.masks))
+        width = None if self.log_width is None else _pick(self.log_width, levels.index)
         return Record(batch.x, batch.target, batch.observed, features, outputs, width)
 
     def _entries(self, record: Record) -> Tensor:
         loss = self.blueprint.likelihood.loss(record.target, record.outputs, record.log_width)
         return _observed(loss, record)
 
-    def _reconstruction(self, record: Record, weights: Tensor) -> Float[Tensor, "restart row"]:
-        losses = self._entries(record).sum(-1)
-        if losses.shape[1] == 1:
-            return losses[:, 0]
-        return (losses * weights[:, None]).sum(1)
-
 
 def _observed(entries: Tensor, record: Record) -> Tensor:
     return entries if record.observed is None else entries * record.observed
+
+
+def _over_levels(
+    losses: Float[Tensor, "restart level row"], weights: Float[Tensor, " level"]
+) -> Float[Tensor, "restart row"]:
+    if losses.shape[1] == 1:
+        return losses.squeeze(1)
+    return (losses * weights[:, None]).sum(1)
 
 
 def _mean(term: Tensor, weight: Tensor | None) -> Float[Tensor, " restart"]:

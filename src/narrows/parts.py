@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from narrows._errors import nearest
 
+# The first of each axis is its default.
 PARTS: dict[str, dict[str, str]] = {
     "architecture": {"dense": "narrows.nn.dense:Dense"},
     "code": {"plain": "narrows.nn.code:Plain"},
@@ -53,7 +54,7 @@ def load(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def resolve(axis: str, choice: "str | Part | None") -> Part:
+def resolve(axis: str, choice: "str | Part | None") -> Any:
     """Return the part of an axis that a user chose by name or as an object.
 
     Parameters
@@ -85,7 +86,7 @@ def resolve(axis: str, choice: "str | Part | None") -> Part:
                 f"{axis}={choice!r} is not known.{nearest(choice, known)} "
                 f"Known are: {', '.join(known)}."
             )
-        return load(known[choice])()  # type: ignore[no-any-return]
+        return load(known[choice])()
     base = load(next(iter(known.values()))).__mro__[1]
     if not isinstance(choice, base):
         raise TypeError(
@@ -93,7 +94,7 @@ def resolve(axis: str, choice: "str | Part | None") -> Part:
             f"Write one of the names {', '.join(known)}, or an object such as "
             f"{load(next(iter(known.values()))).__name__}()."
         )
-    return choice  # type: ignore[no-any-return]
+    return choice
 
 
 def to_json(value: Any) -> Any:
@@ -136,7 +137,9 @@ def _path(axis: str, name: str) -> str:
 def _names() -> dict[type, str]:
     listed = {"settings": _SETTINGS, **PARTS}
     return {
-        load(path): f"{axis}.{name}" for axis, parts in listed.items() for name, path in parts.items()
+        load(path): f"{axis}.{name}"
+        for axis, parts in listed.items()
+        for name, path in parts.items()
     }
 
 

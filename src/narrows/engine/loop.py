@@ -20,8 +20,11 @@ class Batched(Protocol):
     """Rows in batches: in order, or shuffled."""
 
     def __len__(self) -> int: ...
+
     def __iter__(self) -> Iterator[Any]: ...
-    def shuffled(self, generator: torch.Generator) -> Iterator[Any]: ...
+
+    def shuffled(self, generator: torch.Generator) -> Iterator[Any]:
+        """Yield batches of a new random order."""
 
 
 @dataclass
@@ -69,14 +72,14 @@ def train_epoch(
     model: nn.Module,
     player: Player,
     batches: Iterable[Any],
-    rate: Callable[[int], float],
+    rates: Iterable[float],
 ) -> Float[Tensor, "step term restart"]:
     """Take one step per batch; return the losses, read from the device once, at the end."""
     model.train()
     losses = []
-    for step, batch in enumerate(batches):
+    for batch, rate in zip(batches, rates, strict=True):
         terms = model(batch)
-        player.step(terms.sum(), rate(step))
+        player.step(terms.sum(), rate)
         losses.append(terms.detach())
     return torch.stack(losses).cpu()
 
@@ -111,13 +114,9 @@ def fit(
     alive = torch.ones(n_restarts, dtype=torch.bool)
     try:
         for number in range(1, max_epochs + 1):
-            done = (number - 1) * len(train)
-            losses = train_epoch(
-                model,
-                player,
-                train.shuffled(generator),
-                lambda step, done=done: schedule(settings.lr_schedule, (done + step) / n_steps),
-            )
+            steps = range((number - 1) * len(train), number * len(train))
+            rates = [schedule(settings.lr_schedule, step / n_steps) for step in steps]
+            losses = train_epoch(model, player, train.shuffled(generator), rates)
             alive = _still_finite(losses, alive, number, term_names)
             held = mean_loss(model, choose)
             rate = player.optimizer.param_groups[0]["lr"]

@@ -54,7 +54,9 @@ class Training(Part):
     Examples
     --------
     >>> from narrows import Autoencoder, Training
-    >>> Autoencoder(training=Training(split="blocks", patience=5)).get_params()["training__patience"]
+    >>> Autoencoder(training=Training(split="blocks", patience=5)).get_params()[
+    ...     "training__patience"
+    ... ]
     5
     """
 

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from narrows._errors import NonFiniteLossError
 from narrows._types import Array, PathLike
 from narrows.data.batches import Batch
 from narrows.data.source import Source
@@ -20,11 +21,9 @@ from narrows.data.split import split_rows
 from narrows.data.views import Rows
 from narrows.engine import devices
 from narrows.estimators import _checks, _fitting, _rows
-from narrows.metrics import Dependence, agreement, dependence
+from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model
-from narrows.nn.scale import Scale, moments, scale_from
-
-SAMPLE_WEIGHT = "sample_weight"
+from narrows.nn.scale import moments, scale_from
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
@@ -37,7 +36,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.missing != "error"  # type: ignore[attr-defined]
+        tags.input_tags.allow_nan = self.missing != "error"
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
@@ -85,19 +84,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         recipe_of = _checks.check(self)
         rows, targets = self._learn_rows(X, target)
         weight = self._weights(sample_weight, rows)
-        seeds = _seeds(self.random_state, 2 + self.n_init)
-        train, held = self._split(rows, weight, groups, validation, seeds[0])
+        children = seeds(self.random_state, 2 + self.n_init)
+        train, held = self._split(rows, weight, groups, validation, children[0])
         self._learn_scales(rows, targets, weight, recipe_of)
         task = _fitting.Task(
             self._batch(rows, targets, weight, train),
             self._validation(rows, targets, weight, held, validation),
         )
         recipe = recipe_of.recipe(self._input_scale, self._target_scale)
-        model = _fitting.build(recipe, task, seeds[2:])
+        model = _fitting.build(recipe, task, children[2:])
         try:
-            history = _fitting.train(model, recipe, task, seeds[1:])
-        finally:
-            self._model = model.select(0)
+            history = _fitting.learn(model, recipe, task, children[1:])
+        except NonFiniteLossError:
+            self._ensemble, self._best, self._model = model, 0, model.select(0)
+            raise
         self._keep(model, history, task)
         return self
 
@@ -132,8 +132,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         recipe = recipe_of.recipe(self._input_scale, self._target_scale)
         task = _fitting.Task(self._batch(rows, targets, weight, everything), None)
         if first:
-            seeds = _seeds(self.random_state, 2 + self.n_init)
-            self._stream = _fitting.Stream(_fitting.build(recipe, task, seeds[2:]), seeds[1:])
+            children = seeds(self.random_state, 2 + self.n_init)
+            self._stream = _fitting.Stream(_fitting.build(recipe, task, children[2:]), children[1:])
         self._keep(self._stream.model, self._stream.pass_over(recipe, task), task)
         return self
 
@@ -250,6 +250,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return np.diff(self.fve_, prepend=0.0)
 
     @property
+    def elbow_(self) -> int:
+        """Number of components after which `fve_` gains little more (L-method)."""
+        return elbow(self.fve_)
+
+    @property
     def restarts_(self) -> list[Self]:
         """All restarts that were kept, each as a fitted estimator, in the order of their seeds."""
         check_is_fitted(self)
@@ -322,12 +327,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         In the units of the data before the output link; the contributions of all components add
         up to the reconstruction, up to the centre of the scaling.
         """
-        model, index = self._model_of(self), self._level(level)
+        model = self._model_of(self)
         if not model.blueprint.ordering.additive:
             raise ValueError(
                 "contribution needs ordering='boosted', where components add up. "
                 "Write reconstruct(X, level=...) for other orderings."
             )
+        index = self._level(level) or 0
         added = self._map(X, lambda x: model.contribution(model.encode(x), index)[0])
         return self._shaped(added * self._target_scale.width.astype(added.dtype))
 
@@ -362,12 +368,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Terms are those of the methods: reconstruction is summed over the event, in scaled units;
         statistics of the batch are averaged over batches.
         """
-        total, n_rows = 0.0, 0
+        rows, targets = self._checked_pair(X, target)
         with torch.no_grad():
-            for batch in self._batches(*self._checked_pair(X, target), None):
-                total = total + torch.stack(self._model.terms(batch))[:, 0] * len(batch)
-                n_rows += len(batch)
-        means = (torch.as_tensor(total) / n_rows).tolist()
+            sums = [
+                torch.stack(self._model.terms(batch))[:, 0] * len(batch)
+                for batch in self._batches(rows, targets, None)
+            ]
+        means = (torch.stack(sums).sum(0) / len(rows)).tolist()
         return dict(zip(self._model.blueprint.term_names, means, strict=True))
 
     def agreement(self, X: Any) -> Float[np.ndarray, " component"]:
@@ -429,7 +436,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         _rows.check_finite("X", rows, self.missing)
         with torch.no_grad():
             blocks = [
-                function(_rows.scaled_block(block, self._input_scale, self._input_mean, self._dtype))
+                function(
+                    _rows.scaled_block(block, self._input_scale, self._input_mean, self._dtype)
+                )
                 for _, block in _rows.chunks(rows, _fitting.EVALUATION_ROWS)
             ]
         return torch.cat(blocks).numpy()
@@ -440,14 +449,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _fve(self, model: Model, batches: Any) -> Float[np.ndarray, "restart level"]:
         likelihood = model.blueprint.likelihood
-        mean = self._target_scale.apply(self._target_mean[None], self._dtype)
+        dtype = next(model.parameters()).dtype
+        mean = self._target_scale.apply(self._target_mean[None], dtype)
         null = likelihood.unlink(mean)[0]
-        error, spread = 0.0, 0.0
         with torch.no_grad():
-            for batch in batches:
-                part, whole = model.deviance(batch, null)
-                error, spread = error + part.double(), spread + whole.double()
-        return (1 - torch.as_tensor(error) / torch.as_tensor(spread)).numpy()
+            parts = [torch.stack(model.deviance(batch, null)).double() for batch in batches]
+        error, spread = torch.stack(parts).sum(0)
+        return (1 - error / spread).numpy()
 
     def _to_data(self, outputs: torch.Tensor) -> Array:
         means = self._model.blueprint.likelihood.link(outputs)
@@ -504,7 +512,7 @@ def _warn_constant(constant: Array, rows: Source) -> None:
     )
 
 
-def _seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
+def seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
     """Return seeds for the split, the order of batches, and each restart."""
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**31 - 1)

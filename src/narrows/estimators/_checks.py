@@ -56,12 +56,22 @@ class Checked:
                 stacklevel=4,
             )
         blueprint = Blueprint(
-            c.architecture, c.code, self.layout, c.ordering, c.likelihood, c.penalties,
-            n_values, n_outputs,
+            c.architecture,
+            c.code,
+            self.layout,
+            c.ordering,
+            c.likelihood,
+            c.penalties,
+            n_values,
+            n_outputs,
         )
         return Recipe(
-            blueprint, training_of(e), float(e.learning_rate), int(e.batch_size),
-            int(e.max_epochs), int(e.verbose),
+            blueprint,
+            training_of(e),
+            float(e.learning_rate),
+            int(e.batch_size),
+            int(e.max_epochs),
+            int(e.verbose),
         )
 
 
@@ -84,7 +94,9 @@ def check(estimator: Any) -> Checked:
     if not estimator.learning_rate > 0:
         raise ValueError(f"learning_rate={estimator.learning_rate} must be positive. Write 3e-3.")
     for name, known in (
-        ("scale", SCALES), ("missing", MISSING), ("circular_output", CIRCULAR_OUTPUT)
+        ("scale", SCALES),
+        ("missing", MISSING),
+        ("circular_output", CIRCULAR_OUTPUT),
     ):
         check_name(name, getattr(estimator, name), known)
     training_of(estimator).check()
@@ -109,11 +121,11 @@ def choose(estimator: Any, *, ordering: Any, code: Any = None, penalties: Any = 
     if isinstance(penalties, (str, Penalty)):
         penalties = (penalties,)
     return Choice(
-        resolve("architecture", architecture),  # type: ignore[arg-type]
-        resolve("code", code),  # type: ignore[arg-type]
-        resolve("ordering", ordering),  # type: ignore[arg-type]
-        resolve("likelihood", estimator.likelihood),  # type: ignore[arg-type]
-        tuple(resolve("penalty", penalty) for penalty in penalties),  # type: ignore[misc]
+        resolve("architecture", architecture),
+        resolve("code", code),
+        resolve("ordering", ordering),
+        resolve("likelihood", estimator.likelihood),
+        tuple(resolve("penalty", penalty) for penalty in penalties),
     )
 
 

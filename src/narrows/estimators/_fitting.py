@@ -39,9 +39,7 @@ class Recipe:
     verbose: int
 
 
-def build(
-    recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]
-) -> Model:
+def build(recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]) -> Model:
     """Return a model of one restart per seed, at its start."""
     model = Model(recipe.blueprint, len(seeds))
     model.reset(devices.generators(seeds, torch.device("cpu")))
@@ -63,7 +61,7 @@ def start_as_pca(model: Model, task: Task) -> None:
     order = _axes_of_features(b)
     encoder, width = encoder[:, order], width[order]
     codes = centred.double() @ encoder
-    back = start.loadings([(codes, (targets - centre) * weight.sqrt()[:, None])])
+    back = start.loadings(codes, (targets - centre) * weight.sqrt()[:, None])
     n_plain = len(b.layout.plain)
     # A circular pair has unit length where a whitened pair has length √2.
     back[n_plain:] *= 2**0.5
@@ -77,14 +75,48 @@ def start_as_pca(model: Model, task: Task) -> None:
     model.decoder.start(paths.float(), bias.repeat(n, 1, 1).float())
 
 
-def train(model: Model, recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]) -> Any:
-    """Train a model in place; return the history. The first seed orders the batches."""
+def learn(
+    model: Model, recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]
+) -> loop.History:
+    """Train a model from its start, and go back to it where nothing is gained for sure.
+
+    The seeds are one for the order of batches, then one per restart. A restart whose gain on the
+    validation rows is below its standard error returns to its start, which is PCA by default:
+    with few validation rows the best of many epochs wins by luck.
+    """
+    if task.validation is None:
+        return train(model, recipe, task, seeds)
+    before = _row_losses(model, task.validation)
+    history = train(model, recipe, task, seeds)
+    gain = before - _row_losses(model, task.validation)
+    doubtful = gain.mean(1) <= gain.std(1) / gain.shape[1] ** 0.5
+    if gain.shape[1] > 1 and doubtful.any():
+        model.restore(build(recipe, task, seeds[1:]), doubtful)
+        history.best_loss[doubtful] = history.validation_loss[0][doubtful]
+        history.best_epoch[doubtful] = 0
+    return history
+
+
+def _row_losses(model: Model, rows: Batch) -> Float[Tensor, "restart row"]:
+    """Return the reconstruction loss of each row, averaged over levels."""
+    model.eval()
+    with torch.no_grad():
+        losses = [model.losses(batch).mean(1) for batch in Batches(rows, EVALUATION_ROWS)]
+    return torch.cat(losses, 1).double()
+
+
+def train(
+    model: Model, recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]
+) -> loop.History:
+    """Train a model in place; the first seed orders the batches."""
     where = devices.device(recipe.training.device)
     model.to(where)
     order, *noise = seeds
     model.seed(devices.generators(noise, where))
     train_rows = Batches(task.train.to(where), recipe.batch_size)
-    held = task.validation and Batches(task.validation.to(where), EVALUATION_ROWS)
+    held = None
+    if task.validation is not None:
+        held = Batches(task.validation.to(where), EVALUATION_ROWS)
     callbacks = list(recipe.training.callbacks)
     work = recipe.batch_size * sum(parameter.numel() for parameter in model.parameters())
     progress = Progress() if recipe.verbose else None
@@ -113,7 +145,8 @@ def train(model: Model, recipe: Recipe, task: Task, seeds: list[np.random.SeedSe
 def _stacked(parts: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
     rows = torch.cat([part.x for part in parts])
     targets = (
-        rows if all(part.target is part.x for part in parts)
+        rows
+        if all(part.target is part.x for part in parts)
         else torch.cat([part.target for part in parts])
     )
     weights = [torch.ones(len(part)) if part.weight is None else part.weight for part in parts]
@@ -148,8 +181,6 @@ def _repeat(tensor: Tensor, n: int) -> Tensor:
     return tensor.float().expand(n, *tensor.shape)
 
 
-
-
 class Stream:
     """A model that is trained pass by pass, with the state of its optimiser.
 
@@ -171,9 +202,7 @@ class Stream:
         rows = Batches(task.train, recipe.batch_size)
         order, *noise = (child for seed in self.seeds for child in seed.spawn(1))
         kind, progress = recipe.training.lr_schedule, self.n_passes / recipe.max_epochs
-        player = Player(
-            self.model, self.model.n_restarts, recipe.training, recipe.learning_rate
-        )
+        player = Player(self.model, self.model.n_restarts, recipe.training, recipe.learning_rate)
         if self.optimizer is not None:
             player.optimizer.load_state_dict(self.optimizer)
         cpu = torch.device("cpu")
@@ -182,7 +211,7 @@ class Stream:
             self.model,
             player,
             rows.shuffled(devices.generators([order], cpu)[0]),
-            lambda step: loop.schedule(kind, progress),
+            [loop.schedule(kind, progress)] * len(rows),
         )
         self.model.seed(())
         self.optimizer = player.optimizer.state_dict()

@@ -6,6 +6,7 @@ from typing import Any
 from narrows.engine.training import Training
 from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import Choice, choose
+from narrows.estimators._docs import documented
 from narrows.nn.activation import Activation
 from narrows.nn.code import Code
 from narrows.nn.dense import Architecture
@@ -14,7 +15,49 @@ from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
 
 
+@documented
 class Autoencoder(BaseAutoencoder):
+    """Undercomplete autoencoder: a small code from which the data can be rebuilt.
+
+    Use it to reduce dimensions where PCA is not enough: it starts as PCA and keeps what it gains
+    beyond. Its components are not ranked (`HierarchicalAutoencoder` ranks them), and with few rows
+    (below some hundred) it stays close to PCA.
+
+    Minimises ``loss(t, D(e(x))) + penalties``, summed over the event and averaged over rows, with
+    encoder e, decoder D and target t = x (Kramer 1991, 10.1002/aic.690370209).
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Number of components K of the code, at least 1.
+    <network>
+    code : str or Code, default="plain"
+        Kind of the code; ``Plain(activation="tanh")`` bounds it.
+    ordering : str or Ordering, default="none"
+        What ranks the components: "collective", "boosted", "shared", "nested".
+    penalties : sequence of str or Penalty, default=()
+        Terms added to the loss: "l1", "decorrelation".
+    <training>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    HierarchicalAutoencoder : Ranks the components by importance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Autoencoder
+    >>> angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 500)
+    >>> X = np.column_stack([np.cos(angle), np.sin(angle), np.cos(2 * angle)])
+    >>> model = Autoencoder(1, circular=[0], max_epochs=50, random_state=0).fit(X)
+    >>> model.transform(X).shape, bool(model.score(X) > 0.95)
+    ((500, 1), True)
+    """
+
     def __init__(
         self,
         n_components: int = 2,

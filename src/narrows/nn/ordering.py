@@ -21,7 +21,7 @@ class Levels:
 
     Attributes
     ----------
-    masks : Tensor, shape (level, component), or (restart, 1, row, component) if drawn per sample
+    masks : Tensor, shape (level, 1, component), or (restart, 1, row, component) if drawn per sample
         1 where a component is seen, 0 where it is masked.
     weights : Tensor of shape (level,)
         Weight of each level in the objective.
@@ -29,7 +29,7 @@ class Levels:
         The level, from 0, whose learned width applies.
     """
 
-    masks: Tensor
+    masks: Float[Tensor, "..."]
     weights: Float[Tensor, " level"]
     index: Int[Tensor, "..."]
 
@@ -84,15 +84,22 @@ class Ordering(Part, ABC):
             )
         return weights / weights.sum()
 
-    def objective(
-        self, n_components: int, shape: tuple[int, int], generators: Sequence[torch.Generator]
-    ) -> Levels:
-        """Return what the objective decodes for a batch of `shape` (restart, row).
-
-        `generators`, one per restart while training, are empty in evaluation.
-        """
+    def objective(self, n_components: int) -> Levels:
+        """Return what the objective decodes."""
         masks = self.masks(n_components)
-        return Levels(masks, self.weights(n_components), torch.arange(len(masks)))
+        return Levels(masks[:, None], self.weights(n_components), torch.arange(len(masks)))
+
+    def draw(self, levels: Levels, n_rows: int, generators: Sequence[torch.Generator]) -> Levels:
+        """Return what a training step decodes; orderings that draw at random do it here.
+
+        Parameters
+        ----------
+        levels : Levels
+            The objective, on the device of the model.
+        n_rows : int
+        generators : sequence of torch.Generator, one per restart
+        """
+        return levels
 
 
 class Unordered(Ordering):
@@ -162,12 +169,10 @@ class Shared(Ordering):
     def n_decoders(self, n_components: int) -> int:
         return 1
 
-    def objective(
-        self, n_components: int, shape: tuple[int, int], generators: Sequence[torch.Generator]
-    ) -> Levels:
-        levels = super().objective(n_components, shape, generators)
-        centre = torch.ones(1, n_components)
-        centre[0, 0] = 0
+    def objective(self, n_components: int) -> Levels:
+        levels = super().objective(n_components)
+        centre = torch.ones(1, 1, n_components)
+        centre[..., 0] = 0
         return Levels(
             torch.cat([levels.masks, centre]),
             torch.cat([levels.weights, torch.tensor([0.01])]),
@@ -212,14 +217,7 @@ class Nested(Ordering):
         weights = (1 - self.rate) ** torch.arange(n_components)
         return weights / weights.sum()
 
-    def objective(
-        self, n_components: int, shape: tuple[int, int], generators: Sequence[torch.Generator]
-    ) -> Levels:
-        if not generators:
-            return super().objective(n_components, shape, generators)
-        weights = self.weights(n_components).to(generators[0].device)
-        prefix = torch.stack(
-            [torch.multinomial(weights, shape[1], True, generator=g) for g in generators]
-        )
-        masks = self.masks(n_components).to(prefix.device)[prefix].unsqueeze(1)
-        return Levels(masks, torch.ones(1), prefix)
+    def draw(self, levels: Levels, n_rows: int, generators: Sequence[torch.Generator]) -> Levels:
+        drawn = [torch.multinomial(levels.weights, n_rows, True, generator=g) for g in generators]
+        prefix = torch.stack(drawn)
+        return Levels(levels.masks[prefix, 0].unsqueeze(1), levels.weights.new_ones(1), prefix)

@@ -5,8 +5,6 @@ level of an ordering. Training leaves from there, and goes back to it where it g
 the validation rows: that is why a fit is not worse than PCA.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -62,12 +60,8 @@ def linear_codes(
 
 
 def loadings(
-    codes: Iterable[tuple[Float[Tensor, "row feature"], Float[Tensor, "row output"]]],
+    codes: Float[Tensor, "row feature"], targets: Float[Tensor, "row output"]
 ) -> Float[Tensor, "feature output"]:
     """Return the regression of centred targets on uncorrelated, centred codes."""
-    products, squares = 0.0, 0.0
-    for code, target in codes:
-        products = products + code.double().T @ target.double()
-        squares = squares + code.double().square().sum(0)
-    safe = torch.as_tensor(squares).clamp_min(1e-300)
-    return torch.as_tensor(products) / safe[:, None]
+    codes = codes.double()
+    return codes.T @ targets.double() / codes.square().sum(0).clamp_min(1e-300)[:, None]

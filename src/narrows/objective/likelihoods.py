@@ -100,9 +100,7 @@ class Bernoulli(Likelihood):
 
     def check(self, target: Array) -> None:
         if np.nanmin(target) < 0 or np.nanmax(target) > 1:
-            _refuse(
-                "bernoulli", "values from 0 to 1", target, "Rescale them, or write 'gaussian'."
-            )
+            _refuse("bernoulli", "values from 0 to 1", target, "Rescale them, or write 'gaussian'.")
 
 
 class Categorical(Likelihood):

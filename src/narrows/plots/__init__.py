@@ -2,6 +2,7 @@
 
 from narrows.plots.codes import code_scatter
 from narrows.plots.events import decoded_grid, draw_event, reconstructions, traversal
+from narrows.plots.features import feature_maps, responses
 from narrows.plots.heat import matrix
 from narrows.plots.scree import comparison, scree
 from narrows.plots.training import training_curves
@@ -11,8 +12,10 @@ __all__ = [
     "comparison",
     "decoded_grid",
     "draw_event",
+    "feature_maps",
     "matrix",
     "reconstructions",
+    "responses",
     "scree",
     "training_curves",
     "traversal",

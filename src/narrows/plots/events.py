@@ -100,6 +100,7 @@ def traversal(
     names: Sequence[str] | None = None,
     event_shape: Shape = None,
     *,
+    limits: Limits | None = None,
     feature_names: Sequence[str] | None = None,
     fig: "matplotlib.figure.FigureBase | None" = None,
 ) -> "matplotlib.figure.FigureBase":
@@ -118,6 +119,8 @@ def traversal(
         Names of the components; "component 1", ... if not given.
     event_shape : sequence of int, default=None
         Shape of an event, if events are flattened.
+    limits : (float, float), default=None
+        Ends of the colour scale, or of the y axis; from the values if not given.
     feature_names : sequence of str, default=None
         Names of up to 12 values.
     fig : matplotlib Figure or SubFigure, default=None
@@ -143,8 +146,10 @@ def traversal(
     """
     decoded = _unflatten(decoded, event_shape, n_leading=2)
     names = component_names(names, len(decoded))
-    draw = _traverse_images if decoded.ndim > 3 else _traverse_curves
-    return draw(decoded, values, names, feature_names, fig)
+    limits = _range(decoded) if limits is None else limits
+    if decoded.ndim > 3:
+        return _traverse_images(decoded, values, names, limits, fig)
+    return _traverse_curves(decoded, values, names, limits, feature_names, fig)
 
 
 @styled
@@ -154,6 +159,8 @@ def decoded_grid(
     second: Float[np.ndarray, "second"],
     names: Sequence[str] | None = None,
     event_shape: Shape = None,
+    *,
+    limits: Limits | None = None,
     fig: "matplotlib.figure.FigureBase | None" = None,
 ) -> "matplotlib.figure.FigureBase":
     """Draw what every point of a plane of two components decodes to.
@@ -171,6 +178,8 @@ def decoded_grid(
         Names of the two components; "component 1" and "component 2" if not given.
     event_shape : sequence of int, default=None
         Shape of an event, if events are flattened.
+    limits : (float, float), default=None
+        Ends of the colour scale, or of the y axes; from the values if not given.
     fig : matplotlib Figure or SubFigure, default=None
         Where to draw; a new figure if not given.
 
@@ -193,8 +202,9 @@ def decoded_grid(
     """
     decoded = _unflatten(decoded, event_shape, n_leading=2)
     names = component_names(names, 2)
+    limits = _range(decoded) if limits is None else limits
     draw = _mosaic if decoded.ndim > 3 else _multiples
-    return draw(sheet(fig, 5.6, 5.6), decoded, first, second, names)
+    return draw(sheet(fig, 5.6, 5.6), decoded, first, second, names, limits)
 
 
 @styled
@@ -313,12 +323,11 @@ def _traverse_images(
     decoded: np.ndarray,
     values: np.ndarray,
     names: Sequence[str],
-    feature_names: Sequence[str] | None,
+    limits: Limits,
     fig: "matplotlib.figure.FigureBase | None",
 ) -> "matplotlib.figure.FigureBase":
     n, steps = decoded.shape[:2]
     fig = sheet(fig, 0.95 * steps + 0.7, 1.15 * n + 0.1)
-    limits = _range(decoded)
     axes = fig.subplots(n, steps, squeeze=False)
     for (k, step), ax in np.ndenumerate(axes):
         draw_event(decoded[k, step], ax, limits=limits)
@@ -332,6 +341,7 @@ def _traverse_curves(
     decoded: np.ndarray,
     values: np.ndarray,
     names: Sequence[str],
+    limits: Limits,
     feature_names: Sequence[str] | None,
     fig: "matplotlib.figure.FigureBase | None",
 ) -> "matplotlib.figure.FigureBase":
@@ -343,7 +353,7 @@ def _traverse_curves(
         ax = tidy(fig.add_subplot(rows, columns, k + 1))
         _overlay(ax, decoded[k], values[k], feature_names)
         ax.set_title(names[k])
-        ax.set_ylim(_margin(_range(decoded)))
+        ax.set_ylim(_margin(limits))
     return fig
 
 
@@ -370,11 +380,12 @@ def _mosaic(
     first: np.ndarray,
     second: np.ndarray,
     names: Sequence[str],
+    limits: Limits,
 ) -> "matplotlib.figure.FigureBase":
     """Draw images side by side in one axes; tile (i, j) is one unit wide and high."""
-    low, high = _range(decoded)
+    low, high = limits
     columns = [
-        np.concatenate([_as_image(event, (low, high)) for event in column[::-1]], axis=0)
+        np.concatenate([_as_image(event, limits) for event in column[::-1]], axis=0)
         for column in decoded
     ]
     ax = bare(fig.subplots())
@@ -404,8 +415,9 @@ def _multiples(
     first: np.ndarray,
     second: np.ndarray,
     names: Sequence[str],
+    limits: Limits,
 ) -> "matplotlib.figure.FigureBase":
-    limits = _margin(_range(decoded))
+    limits = _margin(limits)
     axes = fig.subplots(len(second), len(first), squeeze=False)
     for (row, i), ax in np.ndenumerate(axes):
         draw_event(decoded[i, len(second) - 1 - row], ax, limits=limits)

@@ -16,7 +16,7 @@ KEPT: Any = {"s": 34, "color": PALETTE[1], "edgecolors": INK, "linewidths": 0.7,
 @styled
 def training_curves(
     train_loss: Float[np.ndarray, "epoch restart"],
-    validation_loss: Float[np.ndarray, "epoch restart"] | None = None,
+    validation_loss: Float[np.ndarray, "point restart"] | None = None,
     best_epoch: int | np.integer[Any] | Int[np.ndarray, "restart"] | None = None,
     ax: "matplotlib.axes.Axes | None" = None,
 ) -> "matplotlib.axes.Axes":
@@ -29,11 +29,12 @@ def training_curves(
     ----------
     train_loss : array of shape (epoch, restart)
         Loss on the training rows; NaN after a restart has stopped.
-    validation_loss : array of shape (epoch, restart), default=None
-        Loss on the validation rows, if there were any.
+    validation_loss : array of shape (epoch or epoch + 1, restart), default=None
+        Loss on the validation rows, if there were any; one row more begins with the loss before
+        the first epoch.
     best_epoch : int or array of shape (restart,), default=None
-        Row whose weights were kept: of the restart that is best there, or of each restart.
-        Row 0 is drawn as epoch 1.
+        Row of `validation_loss` (without it, of `train_loss`) whose weights were kept: of the
+        restart that is best there, or of each restart.
     ax : matplotlib Axes, default=None
         Where to draw; a new figure if not given.
 
@@ -50,8 +51,8 @@ def training_curves(
     """
     ax = canvas(ax)
     kept = train_loss if validation_loss is None else validation_loss
-    epoch = np.arange(1, len(train_loss) + 1)
-    _bundle(ax, epoch, train_loss, NEUTRAL, "training")
+    _bundle(ax, np.arange(1, len(train_loss) + 1), train_loss, NEUTRAL, "training")
+    epoch = np.arange(len(train_loss) - len(kept) + 1, len(train_loss) + 1)
     if validation_loss is not None:
         _bundle(ax, epoch, validation_loss, PALETTE[0], "validation")
     if best_epoch is not None:

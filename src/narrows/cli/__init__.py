@@ -1,0 +1,140 @@
+"""The command line: ``narrows fit``, ``narrows compare``, ...
+
+A command is a function in the module of its name; its signature makes its arguments, its
+docstring its help. Modules of commands import what is heavy only when they run.
+"""
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from narrows import __version__
+from narrows._errors import nearest
+from narrows.cli import _help, _show
+
+COMMANDS = (
+    "demo",
+    "fit",
+    "transform",
+    "reconstruct",
+    "score",
+    "compare",
+    "report",
+    "info",
+)
+EXAMPLES = """\
+$ narrows demo
+$ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
+$ narrows transform model.safetensors table.csv -o codes.csv
+$ narrows fit --help"""
+
+INTERRUPTED = 130
+MISTAKE = 2
+# Base of all that typer raises for a mistake, in whatever package its version keeps it.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_Mistake: Any = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
+
+
+class Commands(TyperGroup):
+    """The commands, each imported when it is called."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """Return the names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+        """Return a command with all its options."""
+        if cmd_name not in COMMANDS:
+            return None
+        function = _function(cmd_name)
+        kinds = [each.kind for each in inspect.signature(function).parameters.values()]
+        if inspect.Parameter.VAR_KEYWORD in kinds:
+            from narrows.cli._settings import with_settings
+
+            function = with_settings(function)
+        single = typer.Typer(add_completion=False)
+        single.command(cmd_name, cls=_help.Command)(function)
+        return typer.main.get_command(single)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+        """Return name, command and its arguments, or say which name is close."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = nearest(args[0], COMMANDS) or f" Commands are: {', '.join(COMMANDS)}."
+            raise ValueError(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+        """Write the page."""
+        commands = [(name, _help.described(_function(name))[0]) for name in COMMANDS]
+        panels = {"Commands": [(name, text.split("\n\n")[0], "") for name, text in commands]}
+        panels["Options"] = [_help.entry(param) for param in self.get_params(ctx)]
+        formatter.write(_help.page(self.get_usage(ctx), self.help or "", panels, EXAMPLES))
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
+        """Run a command; exit with 0, with 2 and one line after a mistake, with 130 after Ctrl-C."""
+        with _show.warnings_as_lines():
+            sys.exit(_code(lambda: TyperGroup.main(self, args, "narrows", standalone_mode=False)))
+
+
+def _function(name: str) -> Callable[..., None]:
+    return getattr(importlib.import_module(f"narrows.cli.{name}"), name)  # type: ignore[no-any-return]
+
+
+def _code(run: Callable[[], Any]) -> int:
+    try:
+        return run() or 0
+    except (KeyboardInterrupt, typer.Abort):
+        _show.error("Interrupted.")
+        return INTERRUPTED
+    except (_UsageError, *_Mistake) as error:
+        if os.environ.get("NARROWS_DEBUG"):
+            raise
+        _show.error(_sentence(error))
+        return MISTAKE
+
+
+def _sentence(error: Exception) -> str:
+    """Return what a user did wrong, and what to write instead."""
+    if isinstance(error, _UsageError):
+        return _usage(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f" '{error.filename}'" if error.filename else ""
+        return f"{error.strerror}:{where}." if where else f"{error.strerror}."
+    if isinstance(error, MemoryError):
+        return "The data do not fit in memory."
+    return str(error) or type(error).__name__
+
+
+def _usage(error: Any) -> str:
+    path = error.ctx.command_path if error.ctx else "narrows"
+    if not hasattr(error, "possibilities"):
+        return f"{error.format_message()} See {path} --help."
+    options = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
+    hint = nearest(error.option_name, options) or f" See {path} --help."
+    return f"There is no option {error.option_name!r}.{hint}"
+
+
+app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def _narrows(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Find how many numbers describe a data set, which matter most, and how much each explains."""
+    if version:
+        print(f"narrows {__version__}")
+    elif ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="narrows")

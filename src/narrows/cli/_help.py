@@ -1,0 +1,95 @@
+"""Help pages: usage, description, options under headings, examples; made for 80 columns."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+WIDTH = 100  # columns at most, for readable lines
+LEFT = 30  # columns of an option; beside a longer one nothing stands
+
+Entry = tuple[str, str, str]  # what one writes, what it does, what it is by default
+
+
+class Command(TyperCommand):
+    """A command whose docstring is its help: first what it does, last Examples."""
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+        """Write the page."""
+        text, examples = described(self.callback)
+        panels: dict[str, list[Entry]] = {}
+        for param in self.get_params(ctx):
+            panels.setdefault(_heading(param), []).append(entry(param))
+        formatter.write(page(self.get_usage(ctx), text, panels, examples))
+
+
+def described(command: Callable[..., Any] | None) -> tuple[str, str]:
+    """Return the docstring of a command without its Examples, and these."""
+    doc = inspect.cleandoc(getattr(command, "__doc__", None) or "")
+    text, _, examples = doc.partition("\n\nExamples\n--------\n")
+    return text, examples
+
+
+def page(usage: str, text: str, panels: dict[str, list[Entry]], examples: str = "") -> str:
+    """Return a help page as wide as the terminal, coloured if there is one."""
+    from rich.console import Console
+    from rich.text import Text
+
+    shown = Console(highlight=False)
+    shown.width = min(shown.width, WIDTH)
+    with shown.capture() as captured:
+        shown.print(Text(" ".join(usage.split())), style="bold")
+        for paragraph in text.split("\n\n"):
+            shown.print("\n" + " ".join(paragraph.split()), markup=False)
+        for heading, entries in panels.items():
+            shown.print(f"\n[bold]{heading}[/]")
+            shown.print(*_rows(entries), sep="\n")
+        if examples:
+            shown.print("\n[bold]Examples[/]")
+            for line in examples.splitlines():
+                style = "cyan" if line.startswith("$") else "dim"
+                shown.print(Text("  " + line, style=style), soft_wrap=True)
+    return captured.get()
+
+
+def _rows(entries: Iterable[Entry]) -> Iterable[Any]:
+    """Yield an entry as two columns, or below each other where the first is long."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    for name, text, default in entries:
+        left = Text.assemble((name.partition(" ")[0], "cyan"), (name[len(name.partition(" ")[0]) :], "yellow"))
+        right = Text.assemble(text, (f" [{default}]" if default else "", "dim"))
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(width=LEFT, no_wrap=True)
+        row.add_column()
+        if len(name) > LEFT:
+            yield Padding(left, (0, 0, 0, 2))
+            left = Text()
+        row.add_row(left, right)
+        yield Padding(row, (0, 0, 0, 2))
+
+
+def _heading(param: Any) -> str:
+    if param.param_type_name == "argument":
+        return "Arguments"
+    return getattr(param, "rich_help_panel", None) or "Options"
+
+
+def entry(param: Any) -> Entry:
+    names = ", ".join(sorted(param.opts, key=len))
+    metavar = "" if getattr(param, "is_flag", False) else param.metavar or ""
+    name = metavar if param.param_type_name == "argument" else f"{names} {metavar}".strip()
+    shown = getattr(param, "show_default", False)
+    default = shown if isinstance(shown, str) else ""
+    if shown is True and param.default not in (None, False):
+        default = str(param.default)
+    return name, _plain(param.help or ""), "required" if param.required else default
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text)

@@ -1,0 +1,143 @@
+"""What the commands print: results on stdout, everything else on stderr, one line each."""
+
+import json
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+BAR = 20  # cells of a bar that stands for 1
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return where to print; colours and bars only where a person is looking."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def line(*parts: str) -> None:
+    """Print a line that may hold rich's markup, and is never wrapped."""
+    console().print(*parts, soft_wrap=True)
+
+
+def error(message: str) -> None:
+    """Print what went wrong as one line on stderr."""
+    shown = console(stderr=True)
+    shown.print("[bold red]narrows:[/]", end=" ")
+    shown.print(" ".join(message.split()), markup=False, soft_wrap=True)
+
+
+def as_json(result: Any) -> None:
+    """Print a result for a program to read."""
+    print(json.dumps(_plain(result), indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    """Return lists, dicts and finite numbers; NaN and infinity, which JSON lacks, are null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """Send what libraries print, progress bars for instance, to stderr."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning to the user once, as a line on stderr; hide those to programmers."""
+    seen = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in seen:
+            seen.add(text)
+            shown = console(stderr=True)
+            shown.print("[yellow]narrows: warning:[/]", end=" ")
+            shown.print(text, markup=False, soft_wrap=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def interactive() -> bool:
+    """Return whether a person is watching stderr."""
+    return sys.stderr.isatty()
+
+
+# Tables
+
+
+def table(*columns: str, title: str | None = None) -> "Table":
+    """Return an empty table whose columns, but for the first, are numbers."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=title)
+    for k, column in enumerate(columns):
+        made.add_column(column, justify="right" if k else "left", no_wrap=True)
+    return made
+
+
+def fve_table(
+    fve: Sequence[float],
+    *,
+    label: str,
+    spread: Sequence[float] | None = None,
+    reference: Sequence[float] | None = None,
+) -> "Table":
+    """Return a table of explained variance: one row per component, PCA beside it if given.
+
+    Parameters
+    ----------
+    fve : sequence of float
+        Of the first 1..K components; one number if nothing ranks them.
+    label : str
+        Which rows it was measured on.
+    spread : sequence of float, optional
+        Standard deviation over restarts.
+    reference : sequence of float, optional
+        PCA's, for 1..K components.
+    """
+    ranked = len(fve) > 1 or reference is None or len(reference) == 1
+    columns = ["component", f"{label} FVE"] + (["increment"] if ranked else [])
+    made = table(*columns, *([] if reference is None else ["PCA"]))
+    made.add_column("")
+    for k, value in enumerate(fve):
+        which = str(k + 1) if ranked else "all"
+        cells = [which, number(value) + ("" if spread is None else f" ± {spread[k]:.3f}")]
+        cells += [number(value - (fve[k - 1] if k else 0.0))] if ranked else []
+        peer = None if reference is None else reference[k if ranked else -1]
+        made.add_row(*cells, *([] if peer is None else [number(peer)]), bar(value, peer))
+    return made
+
+
+def number(value: float) -> str:
+    """Return a fraction with three decimals."""
+    return "—" if math.isnan(value) else f"{value:.3f}"
+
+
+def bar(value: float, reference: float | None = None) -> str:
+    """Return a bar of a fraction, darker up to a reference."""
+    full = round(BAR * min(max(value, 0.0), 1.0))
+    known = 0 if reference is None else min(round(BAR * max(reference, 0.0)), full)
+    return f"[dim cyan]{'━' * known}[/][cyan]{'━' * (full - known)}[/]"

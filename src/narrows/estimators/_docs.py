@@ -1,0 +1,79 @@
+"""The parts of estimators' docstrings that all of them share."""
+
+import inspect
+from typing import TypeVar
+
+T = TypeVar("T", bound=type)
+
+_PARAMETERS = """\
+hidden_layer_sizes : sequence of int, default=(128, 128)
+    Widths of the encoder's hidden layers, mirrored in the decoder; () gives a linear model.
+activation : str or callable, default="silu"
+    Nonlinearity of the hidden layers: "silu", "elu", "relu", "tanh", ...
+likelihood : str or Likelihood, default="gaussian"
+    What a reconstruction is measured by: "gaussian", "bernoulli" (values in [0, 1]),
+    "categorical" (shares of the event), "poisson" and "negative_binomial" (counts), "laplace" and
+    "student_t" (robust).
+scale : {"auto", "standard", "global", "none"}, default="auto"
+    Scaling of the inputs, and of the targets of real-valued likelihoods, undone on the way out:
+    each feature by its standard deviation ("standard", which is "auto"), all by one ("global").
+circular : sequence of int, default=()
+    Which components, from 0, are angles.
+circular_output : {"angle", "cos_sin"}, default="angle"
+    Whether `transform` gives circular components as angles in radians or as pairs; whatever
+    learns from codes needs pairs, which have no jump.
+missing : {"error", "ignore"}, default="error"
+    Whether NaN is refused, or contributes nothing to the loss and enters as the feature's mean.
+architecture : Dense or None, default=None
+    Network with all its settings; None is a dense one of `hidden_layer_sizes` and `activation`.
+"""
+
+_TRAINING = """\
+max_epochs : int, default=200
+    Passes over the training rows, at most: the learning rate falls towards this one.
+batch_size : int, default=128
+    Rows per step.
+learning_rate : float, default=5e-3
+    Full speed of the optimiser, > 0.
+n_init : int, default=1
+    Restarts from different weights, trained side by side; the best on validation rows is used.
+random_state : int, RandomState, Generator or None, default=None
+    Seed of split, order of batches and weights; None draws a new one.
+verbose : int, default=0
+    1 shows a progress bar.
+training : Training or None, default=None
+    Optimiser, schedule, validation, device and more; None means the defaults of `Training`.
+"""
+
+_ATTRIBUTES = """\
+fve_ : array of shape (levels,)
+    Fraction of variance explained by the first 1, 2, ... components, on the validation rows, which
+    chose epoch and restart; the honest figure is ``fve(X_test)``. One level without an ordering.
+fve_restarts_ : array of shape (restarts, levels)
+    The same for every restart.
+explained_variance_ratio_ : array of shape (levels,)
+    Increments of `fve_`; negative ones are shown as they are.
+elbow_ : int
+    Number of components after which `fve_` gains little more.
+restarts_ : list of estimators
+    All restarts, fitted, if they were kept.
+history_ : dict of arrays
+    "train_loss" (epoch, term, restart), "validation_loss" (epoch, restart) whose first entry is the
+    start, both per value of the data, "learning_rate" (epoch,), "best_epoch" and "best_loss"
+    (restart,).
+n_iter_ : int
+    Epochs trained.
+n_features_in_ : int
+feature_names_in_ : array of str, if X has names
+"""
+
+_MARKS = {"<network>": _PARAMETERS, "<training>": _TRAINING, "<attributes>": _ATTRIBUTES}
+
+
+def documented(cls: T) -> T:
+    """Fill the marks <network>, <training> and <attributes> in a class's docstring."""
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    for mark, text in _MARKS.items():
+        doc = doc.replace(f"{mark}\n", text)
+    cls.__doc__ = doc
+    return cls

@@ -1,0 +1,150 @@
+"""Is the order right? Swap neighbouring components and see what is lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from narrows.data.batches import Batch
+from narrows.data.split import split_rows
+from narrows.estimators import _fitting
+from narrows.model import Blueprint
+from narrows.nn.code import Layout, Plain
+from narrows.nn.dense import Architecture, Dense, DenseNetwork, Network
+from narrows.nn.ordering import Ordering
+
+
+@dataclass(frozen=True)
+class SwapCheck:
+    """What is lost when component k gives way to component k + 1.
+
+    Attributes
+    ----------
+    difference : array of shape (components - 1,)
+        Held-out fraction of variance explained at level k, by components 1..k, minus that by
+        components 1..k-1 and k+1. Positive: component k ranks rightly before the next.
+    spread : array of shape (components - 1,)
+        Standard deviation of the difference over splits.
+    """
+
+    difference: Float[np.ndarray, " neighbour"]
+    spread: Float[np.ndarray, " neighbour"]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether no neighbours stand in the wrong order by more than the spread."""
+        return bool((self.difference > -self.spread).all())
+
+
+def check_order(
+    blueprint: Blueprint,
+    recipe: _fitting.Recipe,
+    rows: Batch,
+    *,
+    test_fraction: float,
+    n_splits: int,
+    seed: np.random.SeedSequence,
+) -> SwapCheck:
+    """Refit decoders from frozen codes, with and without each swap of neighbours.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+        Of the model whose codes are checked.
+    recipe : Recipe
+        How decoders are trained.
+    rows : Batch
+        Codes as inputs, in the layout of the blueprint, and what to decode.
+    test_fraction : float
+        Share of the rows that decoders never see, in (0, 1).
+    n_splits : int
+        Splits to average over, at least 2.
+    seed : SeedSequence
+    """
+    masks = _prefixes(blueprint.layout)
+    n_features = blueprint.layout.n_features
+    frozen = replace(
+        blueprint,
+        architecture=_Frozen(blueprint.architecture),
+        code=Plain(),
+        layout=Layout(n_features),
+        ordering=_Prefixes(masks),
+        penalties=(),
+        n_values=n_features,
+    )
+    recipe = replace(recipe, blueprint=frozen)
+    losses = [_held_out(recipe, rows, test_fraction, child) for child in seed.spawn(n_splits)]
+    kept, swapped = np.stack(losses).reshape(n_splits, 2, -1).swapaxes(0, 1)
+    return SwapCheck((kept - swapped).mean(0), (kept - swapped).std(0, ddof=1))
+
+
+def _prefixes(layout: Layout) -> Float[Tensor, "level feature"]:
+    """Return which features decoders see: all prefixes but the whole, then these swapped."""
+    n = layout.n_components
+    kept = torch.tril(torch.ones(n, n))[:-1]
+    swapped = kept - torch.eye(n)[:-1] + torch.eye(n)[1:]
+    return torch.cat([kept, swapped])[:, layout.component]
+
+
+def _held_out(
+    recipe: _fitting.Recipe, rows: Batch, fraction: float, seed: np.random.SeedSequence
+) -> Float[np.ndarray, " level"]:
+    """Return the fraction of variance explained by each set of components, held out."""
+    split, order, start = seed.spawn(3)
+    rng = np.random.default_rng(split)
+    learn, test = split_rows(len(rows), fraction, "random", rng=rng)
+    train, choose = split_rows(len(learn), 0.15, "random", rng=rng)
+    task = _fitting.Task(
+        rows[torch.from_numpy(learn[train])], rows[torch.from_numpy(learn[choose])]
+    )
+    model = _fitting.build(recipe, task, [start])
+    _fitting.train(model, recipe, task, [order, start])
+    mean = task.train.target.mean(0, keepdim=True)
+    null = recipe.blueprint.likelihood.unlink(mean)[0]
+    with torch.no_grad():
+        error, spread = model.deviance(rows[torch.from_numpy(test)], null)
+    return (1 - error / spread)[0].double().numpy()
+
+
+class _Prefixes(Ordering):
+    """One decoder per set of components."""
+
+    def __init__(self, sets: Float[Tensor, "level feature"]) -> None:
+        super().__init__()
+        self.sets = sets
+
+    def n_decoders(self, n_components: int) -> int:
+        return len(self.sets)
+
+    def masks(self, n_components: int) -> Float[Tensor, "level feature"]:
+        return self.sets
+
+
+class _Frozen(Architecture):
+    """Codes are given; only decoders, those of a dense architecture, learn."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+
+    def build(
+        self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
+    ) -> tuple[Network, Network]:
+        like = self.architecture if isinstance(self.architecture, Dense) else Dense()
+        settings = Dense(like.hidden_layer_sizes, like.activation, like.dropout, init="random")
+        hidden: Sequence[int] = tuple(reversed(tuple(like.hidden_layer_sizes)))
+        sizes = (n_features, *hidden, n_outputs)
+        return _Identity(), DenseNetwork(sizes, n_restarts, n_decoders, settings)
+
+
+class _Identity(Network):
+    def reset(self, generators: Sequence[torch.Generator]) -> None:
+        """Do nothing."""
+
+    def start(self, weight: Tensor, bias: Tensor) -> None:
+        """Do nothing."""
+
+    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+        return x

@@ -1,0 +1,592 @@
+"""Model files: tensors in one .safetensors file, settings as JSON in its header.
+
+Nothing is unpickled, evaluated or imported by a path that stands in a file: estimators and parts
+are looked up by name in `narrows.parts`, and everything is checked before it is used.
+"""
+
+import hashlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialised
+from sklearn.utils.validation import check_is_fitted
+
+from narrows import __version__, parts
+from narrows._errors import ModelFileError, nearest
+from narrows._files import atomic, require_file
+from narrows._types import Array, PathLike
+
+if TYPE_CHECKING:
+    from narrows.model import Blueprint, Model
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+
+_KEY = "narrows"
+_HEADER: dict[str, type | tuple[type, ...]] = {
+    "version": str,
+    "estimator": str,
+    "parameters": dict,
+    "blueprint": dict,
+    "event_shape": list,
+    "target_shape": list,
+    "n_features_in": int,
+    "feature_names": (list, type(None)),
+    "n_restarts": int,
+    "best": int,
+    "n_iter": int,
+    "stream": (dict, type(None)),
+    "sha256": str,
+}
+_AXES = ("architecture", "code", "ordering", "likelihood", "penalties")
+_LOSSES = ("train", "validation")
+_NETWORKS = ("model.", "stream.")
+_DTYPES = ("F32", "F64", "I64")
+_STREAM = "narrows.estimators._fitting:Stream"
+_HAND_MADE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def save(estimator: Any, path: PathLike) -> None:
+    """Write a fitted estimator to one file, whole or not at all.
+
+    All restarts that were kept are written, with the history of the fit and, after `partial_fit`,
+    the state of the optimiser. What only training needs and what is not a number or a name is
+    left out: callbacks, and a generator given as ``random_state``, which comes back as None.
+    Sequences among the settings come back as tuples. Equal estimators give equal files.
+
+    Parameters
+    ----------
+    estimator : Autoencoder, HierarchicalAutoencoder, ...
+        A fitted estimator of narrows.
+    path : str or PathLike
+        The file to write; its name ends in ``.safetensors``.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        The estimator was not fitted.
+    ValueError
+        The name ends otherwise, or a setting is not finite.
+    TypeError
+        The estimator, a part or an activation is your own: a file holds names, not code.
+    OSError
+        The folder is missing or may not be written to, or the disk is full; a file that stood
+        at `path` is still there.
+
+    See Also
+    --------
+    load : Read the file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> save(Autoencoder(2, max_epochs=2).fit(X), "model.safetensors")
+    >>> save(Autoencoder(2).fit(X), "model.pkl")
+    Traceback (most recent call last):
+        ...
+    ValueError: path='model.pkl' must end in '.safetensors'. Write 'model.safetensors'.
+    """
+    if Path(path).suffix != SUFFIX:
+        instead = os.path.splitext(os.fspath(path))[0] or "model"
+        raise ValueError(
+            f"path='{os.fspath(path)}' must end in '{SUFFIX}'. Write '{instead}{SUFFIX}'."
+        )
+    name = type(estimator).__name__
+    if name not in parts.ESTIMATORS or type(estimator) is not parts.load(parts.ESTIMATORS[name]):
+        raise TypeError(
+            f"{name} is an estimator of your own and cannot be written to a model file. "
+            "Save one of narrows, or write joblib.dump(estimator, 'model.joblib')."
+        )
+    check_is_fitted(estimator, "fve_restarts_")
+    settings, arrays = _settings_of(estimator), _arrays_of(estimator)
+    settings["sha256"] = _digest(settings, arrays)
+    content = serialised(arrays, {_KEY: json.dumps(settings, allow_nan=False)})
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load(path: PathLike) -> Any:
+    """Return the estimator that `save` wrote, with the same outputs bit for bit.
+
+    Files are safe to load from anywhere: nothing in them is run. Files of all earlier formats
+    are read. On other machines, with other builds of torch, outputs agree to rounding.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A file that ``estimator.save`` wrote.
+
+    Returns
+    -------
+    estimator
+        Of the class that was saved, on the processor, with its settings and fitted attributes;
+        `partial_fit` goes on where it stopped.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing has this name; the nearest name in the folder is suggested.
+    ModelFileError
+        The file is not a model, is truncated or changed, or is from a newer format; the message
+        says what to do.
+
+    See Also
+    --------
+    describe : Read the settings alone.
+
+    Examples
+    --------
+    >>> import narrows
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> model = narrows.Autoencoder(2, max_epochs=2).fit(X)
+    >>> model.save("model.safetensors")
+    >>> twin = narrows.load("model.safetensors")
+    >>> bool((twin.transform(X) == model.transform(X)).all())
+    True
+    """
+    path = require_file(path)
+    settings, arrays = _read(path, _arrays)
+    if _digest(settings, arrays) != settings["sha256"]:
+        raise _damaged(path, "its content is not what was saved (the SHA-256 differs)")
+    try:
+        return _rebuilt(settings, arrays)
+    except _HAND_MADE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelFileError(
+            f"'{path}' was written by narrows {settings['version']} and cannot be rebuilt by "
+            f"{__version__}. {reason} Save the estimator again, or install the other version."
+        ) from error
+
+
+def describe(path: PathLike) -> dict[str, Any]:
+    """Return the settings of a model file, without its tensors and without loading torch.
+
+    Use it to list many files. The checksum, which covers the tensors, is not verified.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A file that ``estimator.save`` wrote.
+
+    Returns
+    -------
+    dict
+        ``estimator`` (name of the class), ``parameters`` (parts as dictionaries), ``blueprint``
+        (parts and sizes of the network), ``event_shape``, ``target_shape``, ``n_features_in``,
+        ``feature_names``, ``n_restarts``, ``best`` (restart, from 0), ``n_iter``, ``stream``
+        (None without `partial_fit`), ``format``, ``version`` and ``sha256``.
+
+    Raises
+    ------
+    FileNotFoundError, ModelFileError
+        As for `load`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> Autoencoder(2, max_epochs=2).fit(X).save("model.safetensors")
+    >>> settings = describe("model.safetensors")
+    >>> settings["estimator"], settings["n_iter"], settings["event_shape"]
+    ('Autoencoder', 2, [3])
+    """
+    return _read(require_file(path), lambda file: {})[0]
+
+
+# The header
+
+
+def _settings_of(estimator: Any) -> dict[str, Any]:
+    names = getattr(estimator, "feature_names_in_", None)
+    stream = getattr(estimator, "_stream", None)
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "estimator": type(estimator).__name__,
+        "parameters": _json(estimator.get_params(deep=False)),
+        "blueprint": _json(_choices(estimator._model.blueprint)),
+        "event_shape": list(estimator._event_shape),
+        "target_shape": list(estimator._target_shape),
+        "n_features_in": estimator.n_features_in_,
+        "feature_names": None if names is None else [str(name) for name in names],
+        "n_restarts": estimator._ensemble.n_restarts,
+        "best": estimator._best,
+        "n_iter": estimator.n_iter_,
+        "stream": None if stream is None else _passes(stream),
+    }
+
+
+def _choices(blueprint: "Blueprint") -> dict[str, Any]:
+    """Return the parts of the fitted model: `set_params` may have changed the estimator's."""
+    layout = blueprint.layout
+    sizes = {"n_components": layout.n_components, "circular": layout.circular}
+    flat = {"n_values": blueprint.n_values, "n_outputs": blueprint.n_outputs}
+    return {axis: getattr(blueprint, axis) for axis in _AXES} | sizes | flat
+
+
+def _passes(stream: Any) -> dict[str, Any]:
+    seeds = [[seed.entropy, seed.spawn_key, seed.n_children_spawned] for seed in stream.seeds]
+    return _json({"n_passes": stream.n_passes, "seeds": seeds})
+
+
+def _json(settings: dict[str, Any]) -> Any:
+    return parts.to_json({name: _plain(name, value) for name, value in settings.items()})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a setting as names, finite numbers and parts, or say what to write instead."""
+    if name.endswith("callbacks"):
+        return ()
+    if isinstance(value, np.random.RandomState | np.random.Generator):
+        return None
+    if isinstance(value, parts.Part):
+        own = value.get_params(deep=False)
+        return type(value)(**{key: _plain(f"{name}__{key}", own[key]) for key in own})
+    if isinstance(value, list | tuple | range):
+        return tuple(_plain(name, item) for item in value)
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(name, value.tolist())
+    if callable(value):
+        return _function_name(name, value)
+    if not isinstance(value, str | int | float | None):
+        raise TypeError(f"{name}={value!r} cannot be written to a model file. Write its name.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(
+            f"{name}={value} cannot be written to a model file, which holds finite numbers only. "
+            f"Write set_params({name}=...) with a finite number first."
+        )
+    return value
+
+
+def _function_name(name: str, function: Callable[..., Any]) -> str:
+    from narrows.nn.activation import ACTIVATIONS
+
+    for known, listed in ACTIVATIONS.items():
+        if function is listed:
+            return known
+    raise TypeError(
+        f"{name}={function!r} is a function of your own and cannot be written to a model file. "
+        f"Write one of {', '.join(map(repr, ACTIVATIONS))} and fit again, or write "
+        "joblib.dump(estimator, 'model.joblib')."
+    )
+
+
+# The tensors
+
+
+def _arrays_of(estimator: Any) -> dict[str, Array]:
+    e = estimator
+    scales = {"input_scale": e._input_scale, "target_scale": e._target_scale}
+    if e._target_scale is e._input_scale:
+        del scales["target_scale"]
+    arrays = _named("model", dict(e._ensemble.named_parameters())) | _named("history", e.history_)
+    for name, scale in scales.items():
+        arrays |= {f"{name}.centre": scale.centre, f"{name}.width": scale.width}
+    arrays |= {"input_mean": e._input_mean, "target_mean": e._target_mean}
+    arrays |= {"fve_restarts": e.fve_restarts_} | _stream_arrays(e)
+    return {name: np.array(values, order="C") for name, values in arrays.items()}
+
+
+def _stream_arrays(estimator: Any) -> dict[str, Array]:
+    stream = getattr(estimator, "_stream", None)
+    if stream is None:
+        return {}
+    moments = stream.optimizer["state"].get(0, {})
+    arrays = _named("stream.optimizer", {k: v for k, v in moments.items() if v is not None})
+    if stream.model is not estimator._ensemble:
+        arrays |= _named("stream.model", dict(stream.model.named_parameters()))
+    return arrays
+
+
+def _named(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Array]:
+    return {
+        f"{prefix}.{name}": t.detach().cpu().numpy() if hasattr(t, "detach") else t
+        for name, t in tensors.items()
+    }
+
+
+def _below(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
+    start = f"{prefix}."
+    return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
+
+
+def _digest(settings: dict[str, Any], arrays: dict[str, Array]) -> str:
+    """Return the SHA-256 of the settings and, in the order of their names, of the tensors."""
+    signed = {name: value for name, value in settings.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(signed, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"))
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+# Reading
+
+
+def _read(
+    path: Path, arrays: Callable[[Any], dict[str, Array]]
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return _settings(path, file.metadata()), arrays(file)
+    except ModelFileError:
+        raise
+    except (SafetensorError, ValueError) as error:
+        with open(path, "rb") as stream:
+            start = stream.read(9)
+        if len(start) == 9 and not start.endswith(b"{"):
+            raise _foreign(path, "it is not a safetensors file") from error
+        raise _damaged(path, "it is truncated, or its header was changed") from error
+
+
+def _settings(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
+    if not metadata or _KEY not in metadata:
+        raise _foreign(path, "another program wrote this safetensors file")
+    try:
+        settings = json.loads(metadata[_KEY])
+        json.dumps(settings, allow_nan=False)
+        written = settings["format"]
+        if isinstance(written, int) and written > FORMAT:
+            raise ModelFileError(
+                f"'{path}' was written by a newer narrows (format {written}); this one reads up "
+                f"to {FORMAT}. Write: pip install -U narrows"
+            )
+        wrong = [name for name in _HEADER if not isinstance(settings[name], _HEADER[name])]
+    except ModelFileError:
+        raise
+    except (LookupError, RecursionError, TypeError, ValueError) as error:
+        raise _damaged(path, "its settings cannot be read") from error
+    if wrong or written != FORMAT:
+        raise _damaged(path, f"its settings are wrong in {', '.join(wrong or ['format'])}")
+    return settings
+
+
+def _arrays(file: Any) -> dict[str, Array]:
+    names = file.keys()
+    if any(file.get_slice(name).get_dtype() not in _DTYPES for name in names):
+        raise ValueError("a tensor is of a type that no model has")
+    return {name: file.get_tensor(name) for name in names}
+
+
+def _foreign(path: Path, why: str) -> ModelFileError:
+    return ModelFileError(
+        f"'{path}' is not a model of narrows: {why}. Write the name of a file that save wrote."
+    )
+
+
+def _damaged(path: Path, why: str) -> ModelFileError:
+    return ModelFileError(
+        f"'{path}' is damaged: {why}. Copy it again from its origin, or save the estimator again."
+    )
+
+
+# Rebuilding
+
+
+def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
+    from narrows.nn.scale import Scale
+
+    estimator = _unfitted(settings["estimator"], settings["parameters"])
+    blueprint = _blueprint(settings["blueprint"], sum(a.size for a in arrays.values()))
+    model = _model(blueprint, settings["n_restarts"], _below("model", arrays))
+    _check_shapes(arrays, model)
+    _check_sizes(settings, arrays, model)
+    scale = Scale(**_below("input_scale", arrays))
+    target = _below("target_scale", arrays)
+    fitted = {
+        "n_features_in_": settings["n_features_in"],
+        "n_iter_": settings["n_iter"],
+        "history_": _below("history", arrays),
+        "fve_restarts_": arrays["fve_restarts"],
+        "_event_shape": tuple(settings["event_shape"]),
+        "_target_shape": tuple(settings["target_shape"]),
+        "_input_scale": scale,
+        "_target_scale": Scale(**target) if target else scale,
+        "_input_mean": arrays["input_mean"],
+        "_target_mean": arrays["target_mean"],
+        "_ensemble": model,
+        "_best": settings["best"],
+        "_model": model.select(settings["best"]),
+    }
+    if settings["feature_names"] is not None:
+        fitted["feature_names_in_"] = np.asarray(settings["feature_names"], dtype=object)
+    vars(estimator).update(fitted)
+    if settings["stream"] is not None:
+        estimator._stream = _stream(estimator, settings["stream"], _below("stream", arrays))
+    return estimator
+
+
+def _unfitted(name: str, settings: dict[str, Any]) -> Any:
+    if name not in parts.ESTIMATORS:
+        raise ValueError(f"The estimator {name} is not known.{nearest(name, parts.ESTIMATORS)}")
+    cls = parts.load(parts.ESTIMATORS[name])
+    parameters = parts.from_json(settings)
+    _check_kinds(cls, parameters)
+    return cls(**parameters)
+
+
+def _blueprint(settings: dict[str, Any], most: int) -> "Blueprint":
+    """Return the blueprint of a file whose tensors hold `most` numbers: no size exceeds that."""
+    from narrows.model import Blueprint
+    from narrows.nn.code import Layout
+
+    n_components, n_values, n_outputs = (
+        _count(name, settings[name], most) for name in ("n_components", "n_values", "n_outputs")
+    )
+    circular = settings["circular"]
+    if circular != sorted({_count("circular", j, n_components - 1, 0) for j in circular}):
+        raise ValueError(f"circular={circular} does not name different components in order.")
+    chosen = {axis: parts.from_json(settings[axis]) for axis in _AXES}
+    _check_kinds(Blueprint, chosen)
+    layout = Layout(n_components, tuple(circular))
+    return Blueprint(**chosen, layout=layout, n_values=n_values, n_outputs=n_outputs)
+
+
+def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) -> "Model":
+    """Return the model with these tensors; no size makes it larger than they are."""
+    import torch
+
+    from narrows.data.batches import Batch
+    from narrows.model import Model
+
+    b, total = blueprint, sum(array.size for array in arrays.values())
+    n_decoders = b.ordering.n_decoders(b.layout.n_components)
+    n = _count("n_restarts", n_restarts, total)
+    with torch.device("meta"):
+        sizes = (b.n_values, b.layout.n_features, b.n_outputs, n, n_decoders)
+        networks = b.architecture.build(*sizes)
+    if sum(p.numel() for network in networks for p in network.parameters()) > total:
+        raise ValueError("The sizes of the network exceed its tensors.")
+    tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+    model = Model(b, n).to(tensors[min(tensors)].dtype)
+    own = {name: parameter.data for name, parameter in model.named_parameters()}
+    if _kinds(own) != _kinds(tensors):
+        raise ValueError("The tensors are not those of the network.")
+    for name, tensor in own.items():
+        tensor.copy_(tensors[name])
+    with torch.no_grad():  # settings that cannot be computed with are found here
+        x, target = (tensor.new_zeros(1, size) for size in (b.n_values, b.n_outputs))
+        model.eval().terms(Batch(x, target))
+    return model
+
+
+def _kinds(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
+
+
+def _check_shapes(arrays: dict[str, Array], model: "Model") -> None:
+    """Raise ValueError unless the other tensors have the sizes of the model."""
+    b, n_restarts = model.blueprint, arrays["fve_restarts"].shape[:1]
+    n_values, n_outputs = (b.n_values,), (b.n_outputs,)
+    n_epochs, n_losses = (arrays[f"history.{loss}_loss"].shape[:1] for loss in _LOSSES)
+    shapes = {
+        "input_scale.centre": n_values,
+        "input_scale.width": n_values,
+        "input_mean": n_values,
+        "target_mean": n_outputs,
+        "fve_restarts": (*n_restarts, model.n_levels),
+        "history.train_loss": (*n_epochs, len(b.term_names), *n_restarts),
+        "history.validation_loss": (*n_losses, *n_restarts),
+        "history.learning_rate": n_epochs,
+        "history.best_epoch": n_restarts,
+        "history.best_loss": n_restarts,
+    }
+    if _below("target_scale", arrays) or n_values != n_outputs:
+        shapes |= {"target_scale.centre": n_outputs, "target_scale.width": n_outputs}
+    others = {name: arrays[name].shape for name in arrays if not name.startswith(_NETWORKS)}
+    for name in sorted(shapes | others):
+        if shapes.get(name) != others.get(name):
+            raise ValueError(
+                f"The tensor {name} has the shape {others.get(name)}, not {shapes.get(name)}."
+            )
+
+
+def _check_sizes(settings: dict[str, Any], arrays: dict[str, Array], model: "Model") -> None:
+    """Raise ValueError unless the sizes in the settings are those of the tensors."""
+    b, names = model.blueprint, settings["feature_names"]
+    for name, size in (("event_shape", b.n_values), ("target_shape", b.n_outputs)):
+        if math.prod(_count(name, n, size) for n in settings[name]) != size:
+            raise ValueError(f"{name}={settings[name]} does not hold {size} values.")
+    n_features = _count("n_features_in", settings["n_features_in"], b.n_values)
+    if names is not None and [*map(type, names)] != [str] * n_features:
+        raise ValueError(f"feature_names={names} are not {n_features} names.")
+    n_epochs = len(arrays["history.learning_rate"])
+    _count("n_iter", settings["n_iter"], n_epochs, n_epochs)
+    _count("best", settings["best"], model.n_restarts - 1, 0)
+
+
+def _stream(estimator: Any, settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
+    """Return the state of `partial_fit`."""
+    import torch
+
+    from narrows.engine.player import Player
+    from narrows.engine.training import Training
+
+    seeds = [
+        np.random.SeedSequence(entropy, spawn_key=tuple(key), n_children_spawned=n)
+        for entropy, key, n in settings["seeds"]
+    ]
+    model, own = estimator._ensemble, _below("model", arrays)
+    if own:
+        model = _model(model.blueprint, len(seeds) - 1, own)
+    player = Player(
+        model, model.n_restarts, estimator.training or Training(), estimator.learning_rate
+    )
+    player.release()
+    moments = {name: torch.tensor(a) for name, a in _below("optimizer", arrays).items()}
+    wrong = [name for name, m in moments.items() if m.shape not in ((), player.flat.shape)]
+    if wrong or len(seeds) != model.n_restarts + 1:
+        raise ValueError("The state of the optimiser does not fit the network.")
+    stream = parts.load(_STREAM)(model, seeds)
+    stream.n_passes = _count("n_passes", settings["n_passes"], sys.maxsize)
+    stream.optimizer = player.optimizer.state_dict() | {"state": {0: moments} if moments else {}}
+    return stream
+
+
+# Values from a file
+
+
+def _count(name: str, value: Any, most: int, least: int = 1) -> int:
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name}={value!r} is not a whole number from {least} to {most}.")
+    return value
+
+
+def _check_kinds(cls: type, settings: dict[str, Any]) -> None:
+    """Raise ValueError unless settings are of the kinds that a constructor is annotated with."""
+    hints = get_type_hints(cls.__init__)  # type: ignore[misc]
+    for name, value in settings.items():
+        if name not in hints:
+            raise ValueError(f"{cls.__name__} has no setting {name!r}.{nearest(name, hints)}")
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{cls.__name__} does not take {name}={value!r}.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value is a number, a name, a part or a sequence where one is expected."""
+    if isinstance(value, parts.Part):
+        _check_kinds(type(value), value.get_params(deep=False))
+    origin, inner = get_origin(hint), get_args(hint)
+    if value is None or hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin in (Sequence, tuple):
+        items = value if isinstance(value, tuple) else (value,)
+        return all(_fits(item, inner[0]) for item in items)
+    if hint in (bool, int, float):
+        return isinstance(value, int | float)
+    return isinstance(hint, type) and isinstance(value, hint)

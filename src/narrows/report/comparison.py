@@ -1,0 +1,428 @@
+"""Autoencoders beside the linear baselines, at equal dimension, on rows that chose nothing."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.base import clone
+from sklearn.decomposition import PCA, FactorAnalysis
+
+from narrows import plots
+from narrows._errors import nearest
+from narrows._types import Array
+from narrows.data.source import Source, source
+from narrows.data.split import split_rows
+from narrows.data.views import Rows
+from narrows.estimators import _checks, _rows
+from narrows.metrics import fraction_of_variance_explained
+from narrows.nn.scale import Scale, moments, scale_from
+from narrows.objective.likelihoods import Gaussian
+from narrows.parts import ESTIMATORS, load, resolve
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+
+Fitted = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Held-out FVE of several models against the number of components.
+
+    Attributes
+    ----------
+    n_components : ndarray of int, shape (n,)
+        Numbers of components, in increasing order.
+    fve : dict of str to ndarray, shape (split, n)
+        Fraction of variance explained of each model on the rows that a split held out.
+    n_train, n_test : int
+        Rows to learn from, and rows held out, in the first split.
+
+    Examples
+    --------
+    >>> fve = {"PCA": np.array([[0.3, 0.5], [0.5, 0.7]])}
+    >>> found = Comparison(np.array([1, 2]), fve, n_train=80, n_test=20)
+    >>> found.mean["PCA"], found.standard_error["PCA"]
+    (array([0.4, 0.6]), array([0.1, 0.1]))
+    """
+
+    n_components: Int[np.ndarray, " n"]
+    fve: dict[str, Float[np.ndarray, "split n"]]
+    n_train: int
+    n_test: int
+
+    @property
+    def n_splits(self) -> int:
+        """Number of splits."""
+        return len(next(iter(self.fve.values())))
+
+    @property
+    def mean(self) -> dict[str, Float[np.ndarray, " n"]]:
+        """Mean over the splits."""
+        return {name: values.mean(axis=0) for name, values in self.fve.items()}
+
+    @property
+    def standard_error(self) -> dict[str, Float[np.ndarray, " n"]]:
+        """Standard error of the mean over the splits; NaN for one split."""
+        if self.n_splits == 1:
+            return {name: np.full(len(self.n_components), np.nan) for name in self.fve}
+        root = np.sqrt(self.n_splits)
+        return {name: values.std(axis=0, ddof=1) / root for name, values in self.fve.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, for JSON."""
+        return {
+            "n_components": self.n_components.tolist(),
+            "n_train": self.n_train,
+            "n_test": self.n_test,
+            "n_splits": self.n_splits,
+            "fve": {name: values.tolist() for name, values in self.mean.items()},
+            "standard_error": {
+                name: None if self.n_splits == 1 else values.tolist()
+                for name, values in self.standard_error.items()
+            },
+        }
+
+    def plot(self, ax: "matplotlib.axes.Axes | None" = None) -> "matplotlib.axes.Axes":
+        """Draw the curves, with standard errors where there are several splits."""
+        spread = self.standard_error if self.n_splits > 1 else None
+        return plots.comparison(self.mean, self.n_components, spread, ax)
+
+
+def compare(
+    X: Any,
+    models: Any = ("HierarchicalAutoencoder",),
+    n_components: int | Sequence[int] = 5,
+    *,
+    baselines: Sequence[str] = ("PCA", "probabilistic PCA", "factor analysis"),
+    test_fraction: float = 0.2,
+    split: str = "random",
+    n_splits: int = 1,
+    groups: Any = None,
+    random_state: int = 0,
+    on_fit: Fitted | None = None,
+) -> Comparison:
+    r"""Compare autoencoders with linear methods over a range of K, on rows that chose nothing.
+
+    Use it to see whether a nonlinear code pays, and how many components are worth having. Every
+    model learns from the same rows (of which autoencoders keep some to stop by) and is measured
+    on the same others, in the same space: standardised by the training rows, unless the models
+    say ``scale="none"`` or ``"global"``. A ranked model is fitted once, with the most components,
+    and read at each level; an unranked one once per K. All rows are held in memory.
+
+    With the mean μ, eigenvectors V and eigenvalues λ of the training covariance, and σ² the mean
+    of the discarded eigenvalues, the linear reconstructions with K components are
+
+    .. math:: \mu + V_K V_K^T (x - \mu), \qquad
+              \mu + V_K\,\mathrm{diag}(1 - \sigma^2 / \lambda_k)\,V_K^T (x - \mu)
+
+    for PCA and for probabilistic PCA, whose posterior mean shrinks; factor analysis decodes the
+    posterior mean of its factors. All are measured by squared error, models with another
+    likelihood by that of their means. Missing entries enter the linear methods as means.
+
+    Parameters
+    ----------
+    X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
+        The data; the test part is taken from it.
+    models : str, estimator, sequence of these, or mapping of label to estimator
+        A name such as "Autoencoder", or "HierarchicalAutoencoder:boosted" with an ordering.
+        Estimators are cloned, and get their `n_components` here, and `random_state` if it is None.
+    n_components : int or sequence of int, default=5
+        K for 1..K, or the numbers to try.
+    baselines : sequence of {"PCA", "probabilistic PCA", "factor analysis"}
+        Linear methods to fit; all by default.
+    test_fraction : float, default=0.2
+        Share of the rows held out, in (0, 1).
+    split : {"random", "blocks", "groups"}, default="random"
+        How they are chosen: see `narrows.data.split.split_rows`.
+    n_splits : int, default=1
+        Number of splits, each drawn anew, >= 1; two or more give standard errors.
+    groups : array of shape (rows,), optional
+        Which rows belong together, for ``split="groups"``; passed to the models as well.
+    random_state : int, default=0
+        Decides the splits, and the models' random numbers where they leave them open.
+    on_fit : callable, optional
+        Called with label, K and split before each fit, to show progress.
+
+    Returns
+    -------
+    Comparison
+        Held-out FVE of each model, split and K.
+
+    Raises
+    ------
+    ValueError
+        An unknown model or baseline, K below 1, a test fraction outside (0, 1), or models that
+        measure their error in different spaces.
+    TypeError
+        A model that is neither a name nor an autoencoder.
+
+    References
+    ----------
+    Tipping, M. E. and Bishop, C. M. (1999). Probabilistic principal component analysis. Journal
+    of the Royal Statistical Society B 61, 611. DOI: 10.1111/1467-9868.00196
+
+    Examples
+    --------
+    >>> from narrows import HierarchicalAutoencoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)) @ np.diag([3.0, 2.0, 1.0])
+    >>> model = HierarchicalAutoencoder(max_epochs=2, scale="none")
+    >>> found = compare(X, {"ranked": model}, n_components=2)
+    >>> list(found.fve), found.fve["ranked"].shape
+    (['PCA', 'probabilistic PCA', 'factor analysis', 'ranked'], (1, 2))
+    """
+    rows, counts = source(X), _counts(n_components)
+    named = {label: _seeded(model, random_state) for label, model in _labelled(models).items()}
+    _check(rows, named, baselines, test_fraction, n_splits)
+    labels, space = None if groups is None else np.asarray(groups), _space(named)
+    found: list[dict[str, Array]] = []
+    for number in range(n_splits):
+        train, test = split_rows(
+            len(rows),
+            test_fraction,
+            split,
+            rng=np.random.default_rng([random_state, number]),
+            groups=labels,
+            segments=rows.segments,
+        )
+        told = None if labels is None else labels[train]
+        task = _Task(Rows(rows, train), Rows(rows, test), told, space, counts, number, on_fit)
+        linear = {name: task.linear(name, random_state) for name in baselines}
+        found.append(linear | {label: task.model(label, model) for label, model in named.items()})
+    fve = {label: np.stack([one[label] for one in found]) for label in found[0]}
+    return Comparison(np.array(counts), fve, len(train), len(test))
+
+
+def pca_fve(
+    train: Any, test: Any, n_components: int, scale: str = "standard"
+) -> Float[np.ndarray, " component"]:
+    """Return the held-out FVE of PCA with 1..K components.
+
+    Parameters
+    ----------
+    train, test : array, frame, path or Source, shape (rows, ...)
+        Rows to learn from, and rows to measure on.
+    n_components : int
+        K; from min(rows, features) on nothing is added.
+    scale : {"standard", "global", "none"}, default="standard"
+        Whether features are standardised by the training rows first.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+
+    Examples
+    --------
+    >>> line = np.outer(np.arange(6.0), [1.0, 2.0])
+    >>> pca_fve(line[:4], line[4:], 1)
+    array([1.])
+    """
+    counts = list(range(1, n_components + 1))
+    return _Task(source(train), source(test), None, scale, counts).linear("PCA", 0)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The rows of one split, and what to measure on them."""
+
+    train: Source
+    test: Source
+    groups: Array | None
+    space: str
+    counts: list[int]
+    split: int = 0
+    on_fit: Fitted | None = None
+
+    def linear(self, name: str, random_state: int) -> Float[np.ndarray, " n"]:
+        """Return the held-out FVE of a linear method for each K."""
+        scale, mean = self._learned()
+        train, test = _matrix(self.train, scale), _matrix(self.test, scale)
+        filled = [np.where(np.isnan(rows), mean, rows) for rows in (train, test)]
+        predictions = BASELINES[name](*filled, self.counts, random_state)
+        fve = [fraction_of_variance_explained(test, each, mean) for each in predictions]
+        return np.array(fve, dtype=np.float64)
+
+    def model(self, label: str, model: Any) -> Float[np.ndarray, " n"]:
+        """Return the held-out FVE of an autoencoder for each K: one fit if it is ranked."""
+        last = self._levels(label, model, self.counts[-1])
+        if len(last) > 1 or self.counts == [1]:
+            return np.array([last[k - 1] for k in self.counts])
+        fewer = [self._levels(label, model, k)[0] for k in self.counts[:-1]]
+        return np.array([*fewer, last[0]])
+
+    def _levels(self, label: str, model: Any, n_components: int) -> Float[np.ndarray, " level"]:
+        if self.on_fit is not None:
+            self.on_fit(label, n_components, self.split)
+        fitted = clone(model).set_params(n_components=n_components)
+        fitted.fit(self.train, groups=self.groups)
+        if isinstance(resolve("likelihood", fitted.likelihood), Gaussian):
+            return np.asarray(fitted.fve(self.test), dtype=np.float64)
+        levels = range(1, len(fitted.fve_) + 1) if len(fitted.fve_) > 1 else [None]
+        scale, mean = self._learned()
+        predictions = [_matrix(source(fitted.reconstruct(self.test, k)), scale) for k in levels]
+        test = _matrix(self.test, scale)
+        return fraction_of_variance_explained(test, np.stack(predictions), mean)
+
+    def _learned(self) -> tuple[Scale, Float[np.ndarray, " feature"]]:
+        """Return the scale of the training rows, and their mean after scaling."""
+        blocks = ((block, None) for _, block in _rows.chunks(self.train))
+        found = moments(blocks, int(np.prod(self.train.shape)))
+        scale = scale_from(found, self.space)
+        return scale, (found.mean - scale.centre) / scale.width
+
+
+def _matrix(rows: Source, scale: Scale) -> Float[np.ndarray, "row feature"]:
+    values = rows.read(0, len(rows)).reshape(len(rows), -1).astype(np.float64)
+    return (values - scale.centre) / scale.width
+
+
+# Linear methods: reconstructions of the test rows for each K
+
+
+def _pca(train: Array, test: Array, counts: Sequence[int], seed: int) -> Iterator[Array]:
+    fitted = PCA(min(counts[-1], *train.shape), random_state=seed).fit(train)
+    codes = fitted.transform(test)
+    for k in counts:
+        yield codes[:, :k] @ fitted.components_[:k] + fitted.mean_
+
+
+def _probabilistic_pca(
+    train: Array, test: Array, counts: Sequence[int], seed: int
+) -> Iterator[Array]:
+    fitted = PCA(min(counts[-1], *train.shape), random_state=seed).fit(train)
+    codes, variance = fitted.transform(test), fitted.explained_variance_
+    total = train.var(axis=0, ddof=1).sum()
+    for k in counts:
+        n_discarded = min(train.shape) - k
+        rest = max(total - variance[:k].sum(), 0.0)
+        noise = rest / n_discarded if n_discarded > 0 else 0.0
+        kept = np.where(variance[:k] > 0, 1 - noise / np.fmax(variance[:k], 1e-300), 0.0)
+        yield codes[:, :k] * kept @ fitted.components_[:k] + fitted.mean_
+
+
+def _factor_analysis(
+    train: Array, test: Array, counts: Sequence[int], seed: int
+) -> Iterator[Array]:
+    for k in counts:
+        fitted = FactorAnalysis(min(k, *train.shape), random_state=seed).fit(train)
+        yield fitted.transform(test) @ fitted.components_ + fitted.mean_
+
+
+BASELINES: dict[str, Callable[[Array, Array, Sequence[int], int], Iterator[Array]]] = {
+    "PCA": _pca,
+    "probabilistic PCA": _probabilistic_pca,
+    "factor analysis": _factor_analysis,
+}
+
+
+# What the caller asked for
+
+
+def _counts(n_components: int | Sequence[int]) -> list[int]:
+    whole = isinstance(n_components, int | np.integer)
+    counts = range(1, int(n_components) + 1) if whole else sorted({int(k) for k in n_components})
+    if not len(counts) or counts[0] < 1:
+        raise ValueError(
+            f"n_components={n_components!r} must be at least 1. Write 5 for 1 to 5, or (1, 2, 5)."
+        )
+    return list(counts)
+
+
+def _labelled(models: Any) -> dict[str, Any]:
+    if isinstance(models, Mapping):
+        return {str(label): named(model) for label, model in models.items()}
+    several = isinstance(models, Sequence) and not isinstance(models, str)
+    made = [named(model) for model in (models if several else [models])]
+    labels = [_label(model) for model in made]
+    twice = {label for label in labels if labels.count(label) > 1}
+    if twice:
+        raise ValueError(
+            f"models has {twice.pop()!r} more than once. Write a mapping of labels to models."
+        )
+    return dict(zip(labels, made, strict=True))
+
+
+def named(model: Any) -> Any:
+    """Return the estimator that a name such as "HierarchicalAutoencoder:boosted" means.
+
+    Parameters
+    ----------
+    model : str or estimator
+        An estimator's name, and after a colon its ordering; an estimator is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        No estimator has this name; the nearest is suggested.
+    TypeError
+        Neither a name nor an autoencoder.
+
+    Examples
+    --------
+    >>> named("HierarchicalAutoencoder:boosted").ordering
+    'boosted'
+    """
+    if not isinstance(model, str):
+        if not all(hasattr(model, name) for name in ("get_params", "fve", "n_components")):
+            raise TypeError(
+                f"models has {model!r}, which is no autoencoder. Write a name such as "
+                "'Autoencoder', or an estimator."
+            )
+        return model
+    name, _, ordering = model.partition(":")
+    if name not in ESTIMATORS:
+        raise ValueError(
+            f"There is no model {name!r}.{nearest(name, ESTIMATORS)} "
+            f"Known are: {', '.join(ESTIMATORS)}."
+        )
+    return load(ESTIMATORS[name])(**({"ordering": ordering} if ordering else {}))
+
+
+def _label(model: Any) -> str:
+    ordering = model.get_params(deep=False).get("ordering", "none")
+    ordering = ordering if isinstance(ordering, str) else type(ordering).__name__.lower()
+    return type(model).__name__ + ("" if ordering == "none" else f" ({ordering})")
+
+
+def _seeded(model: Any, random_state: int) -> Any:
+    if model.random_state is not None:
+        return model
+    return clone(model).set_params(random_state=random_state)
+
+
+def _check(
+    rows: Source,
+    models: Mapping[str, Any],
+    baselines: Sequence[str],
+    test_fraction: float,
+    n_splits: int,
+) -> None:
+    for name in baselines:
+        if name not in BASELINES:
+            raise ValueError(
+                f"There is no baseline {name!r}.{nearest(name, BASELINES)} "
+                f"Known are: {', '.join(BASELINES)}."
+            )
+    if not (models or baselines):
+        raise ValueError("models and baselines are both empty. Write models='Autoencoder', say.")
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction={test_fraction} must be between 0 and 1. Write 0.2.")
+    if n_splits < 1:
+        raise ValueError(f"n_splits={n_splits} must be at least 1. Write 5 for standard errors.")
+    allowed = models and all(model.missing == "ignore" for model in models.values())
+    _rows.check_finite("X", rows, "ignore" if allowed else "error")
+
+
+def _space(models: Mapping[str, Any]) -> str:
+    """Return how the models scale what they are measured on; a single width changes no FVE."""
+    kinds = {label: _checks.check(model).scales()[1] for label, model in models.items()}
+    kinds = {label: "none" if kind == "global" else kind for label, kind in kinds.items()}
+    if len(set(kinds.values())) > 1:
+        shown = ", ".join(f"{label} {kind!r}" for label, kind in kinds.items())
+        raise ValueError(
+            f"The models measure their errors in different spaces: {shown}. "
+            "Give all models the same scale."
+        )
+    return next(iter(kinds.values()), "standard")

@@ -1,0 +1,273 @@
+"""What must not change anything: units, row order, batches, containers, seeds, threads."""
+
+import random
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+
+from helpers import QUICK, RANKED, estimators, short_name, table
+from narrows import L1, Autoencoder, Dense, HierarchicalAutoencoder, Training, source
+from narrows.data.batches import Batch
+from narrows.estimators import _base, _fitting
+from narrows.parts import PARTS
+
+each_estimator = pytest.mark.parametrize("estimator", [*estimators(**QUICK)], ids=short_name)
+each_ordering = pytest.mark.parametrize("ordering", PARTS["ordering"])
+same_bits = np.testing.assert_array_equal
+FLOAT64 = Training(precision="float64")
+
+
+# Orderings and codes
+
+
+@pytest.mark.parametrize("ordering", RANKED)
+def test_a_level_depends_on_its_own_components_only(ordering):
+    estimator = HierarchicalAutoencoder(3, ordering=ordering, circular=(1,), **QUICK).fit(table())
+    model, component = estimator._model, np.array(estimator._model.blueprint.layout.component)
+    features = torch.randn(1, 1, 4, generator=torch.Generator().manual_seed(0))
+    for level in range(3):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda z, k=level: model.decode(z)[0, k, 0], features
+        )
+        slopes = jacobian.abs().sum(0).flatten().numpy()
+        assert (slopes[component > level] == 0).all()
+        assert (slopes[component <= level] > 0).all()
+
+
+@each_estimator
+def test_one_level_equals_that_of_all(estimator):
+    X = table()
+    codes = estimator.fit(X).transform(X)
+    n_levels = len(estimator.fve_)
+    for level in range(1, n_levels + 1) if n_levels > 1 else [2]:
+        reconstruction = estimator.reconstruct(X, level)
+        np.testing.assert_allclose(
+            estimator.inverse_transform(codes, level), reconstruction, atol=1e-5
+        )
+    same_bits(estimator.reconstruct(X), reconstruction)
+
+
+# Rows
+
+
+@each_estimator
+def test_codes_do_not_depend_on_how_rows_are_batched(estimator, monkeypatch):
+    X, order = table(), np.random.default_rng(0).permutation(200)
+    codes, fve = estimator.fit(X).transform(X), estimator.fve(X)
+    same_bits(estimator.transform(X), codes)
+    same_bits(estimator.transform(X[order])[order.argsort()], codes)
+    np.testing.assert_allclose(
+        np.concatenate([estimator.transform(row[None]) for row in X]), codes, atol=1e-5
+    )
+    monkeypatch.setattr(_fitting, "EVALUATION_ROWS", 7)
+    np.testing.assert_allclose(estimator.transform(X), codes, atol=1e-5)
+    np.testing.assert_allclose(estimator.fve(X), fve, atol=1e-5)
+
+
+@each_estimator
+def test_rows_of_weight_zero_are_as_removed(estimator):
+    X, weight = table(), np.random.default_rng(0).integers(0, 3, 200).astype(float)
+    X[weight == 0] *= 100
+    estimator = clone(estimator).set_params(training=FLOAT64)
+    codes = clone(estimator).fit(X[weight > 0], sample_weight=weight[weight > 0]).transform(X)
+    np.testing.assert_allclose(
+        estimator.fit(X, sample_weight=weight).transform(X), codes, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        estimator.fit(X, sample_weight=7 * weight).transform(X), codes, rtol=1e-6
+    )
+
+
+# Units
+
+
+@each_estimator
+@pytest.mark.parametrize("scale", ["standard", "global"])
+def test_units_do_not_matter(estimator, scale):
+    """Exact where floating point is: for powers of two; each column its own if standardised."""
+    X, units = table(), 2.0 ** np.array([-20, -7, 0, 3, 11, 20])
+    units = units if scale == "standard" else 2.0**20
+    estimator = clone(estimator).set_params(scale=scale)
+    model, other = clone(estimator).fit(X), clone(estimator).fit(X * units)
+    same_bits(other.transform(X * units), model.transform(X))
+    same_bits(other.fve(X * units), model.fve(X))
+    same_bits(other.reconstruct(X * units), model.reconstruct(X) * units.astype(np.float32))
+
+
+@each_estimator
+def test_offsets_do_not_matter(estimator):
+    X, units = np.round(table(), 2), 10.0 ** np.array([-2, -1, 0, 2, 4, 6])
+    moved = X * units + 1e6
+    fve = clone(estimator).fit(X).fve(X)
+    np.testing.assert_allclose(clone(estimator).fit(moved).fve(moved), fve, atol=1e-4)
+
+
+# Containers
+
+
+def containers(folder):
+    X = table()
+    np.save(folder / "rows.npy", X)
+    np.savez(folder / "rows.npz", X=X)
+    pd.DataFrame(X).to_csv(folder / "rows.csv", index=False)
+    return {
+        "fortran": np.asfortranarray(X),
+        "object": X.astype(object),
+        "list": X.tolist(),
+        "frame": pd.DataFrame(X, columns=list("abcdef")),
+        "polars": pl.DataFrame(X),
+        "csr": sparse.csr_array(X),
+        "coo": sparse.coo_matrix(X),
+        "tensor": torch.as_tensor(X),
+        "source": source(X),
+        "npy": folder / "rows.npy",
+        "npz": f"{folder / 'rows.npz'}:X",
+        "csv": str(folder / "rows.csv"),
+    }
+
+
+def test_containers_do_not_matter(tmp_path):
+    X = table()
+    estimator = HierarchicalAutoencoder(**QUICK)
+    codes, fve = estimator.fit(X).transform(X), estimator.fve(X)
+    for name, rows in containers(tmp_path).items():
+        other = clone(estimator).fit(rows)
+        same_bits(other.transform(rows), codes, name)
+        same_bits(other.fve(rows), fve, name)
+
+
+def test_events_are_flattened_and_come_back_in_their_shape():
+    X = table()
+    flat, curved = (
+        clone(HierarchicalAutoencoder(**QUICK)).fit(x) for x in (X, X.reshape(-1, 2, 3))
+    )
+    same_bits(curved.transform(X.reshape(-1, 2, 3)), flat.transform(X))
+    same_bits(curved.reconstruct(X.reshape(-1, 2, 3)), flat.reconstruct(X).reshape(-1, 2, 3))
+
+
+@each_estimator
+def test_own_target_is_the_input(estimator):
+    X = table()
+    codes = clone(estimator).fit(X).transform(X)
+    np.testing.assert_allclose(
+        clone(estimator).fit(X, target=X.copy()).transform(X), codes, atol=1e-4
+    )
+
+
+# Missing entries
+
+
+@each_ordering
+@pytest.mark.parametrize("likelihood", PARTS["likelihood"])
+def test_missing_entries_contribute_exactly_nothing(ordering, likelihood):
+    X = table(likelihood)
+    settings = {**QUICK, "likelihood": likelihood, "ordering": ordering}
+    model = Autoencoder(**settings).fit(X)._model
+    rows = torch.as_tensor(X, dtype=torch.float32)
+    observed = torch.rand(X.shape, generator=torch.Generator().manual_seed(0)) < 0.7
+    target = rows.clone().requires_grad_()
+    loss = model(Batch(rows, target, None, observed)).sum()
+    (gradient,) = torch.autograd.grad(loss, target)
+    assert (gradient[~observed] == 0).all()
+    assert (gradient[observed] != 0).any()
+    other = torch.where(observed, rows, 1 - rows)
+    assert model(Batch(rows, other, None, observed)).sum() == loss
+
+
+def test_missing_entries_enter_as_the_mean():
+    X = table()
+    model = Autoencoder(**QUICK, missing="ignore").fit(X)
+    holed, filled = X.copy(), X.copy()
+    holed[::3, 1], filled[::3, 1] = np.nan, X[:, 1].mean()
+    np.testing.assert_allclose(model.transform(holed), model.transform(filled), atol=1e-5)
+
+
+# Chance
+
+
+@each_estimator
+def test_same_seed_same_bits(estimator):
+    X = table()
+    estimator = clone(estimator).set_params(architecture=Dense((8,), dropout=0.3), n_init=2)
+    codes = clone(estimator).fit(X).transform(X)
+    same_bits(clone(estimator).fit(X).transform(X), codes)
+    same_bits(clone(estimator).fit(X).fit(X).transform(X), codes)
+    other = clone(estimator).set_params(random_state=1).fit(X).transform(X)
+    assert (other != codes).any()
+
+
+def test_random_state_takes_generators():
+    X = table()
+    for make in (np.random.default_rng, np.random.RandomState):
+        codes = Autoencoder(**{**QUICK, "random_state": make(0)}).fit(X).transform(X)
+        same_bits(Autoencoder(**{**QUICK, "random_state": make(0)}).fit(X).transform(X), codes)
+
+
+def global_states():
+    state = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), state[1].tolist(), state[2:], torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_global_random_state_is_neither_read_nor_changed(random_state):
+    X = table()
+    settings = {**QUICK, "random_state": random_state, "architecture": Dense((8,), dropout=0.3)}
+    estimator = HierarchicalAutoencoder(ordering="nested", **settings)
+    before = global_states()
+    estimator.fit(X).partial_fit(X)
+    codes = estimator.transform(X)
+    assert global_states() == before
+    torch.rand(1), np.random.rand(1), random.random()  # noqa: NPY002
+    clone(estimator).fit(X).partial_fit(X)
+    if random_state is not None:
+        same_bits(estimator.fit(X).partial_fit(X).transform(X), codes)
+
+
+@each_ordering
+def test_a_restart_is_the_same_alone(ordering, monkeypatch):
+    """Side by side with others: same start, batches and noise, to rounding."""
+    X = table()
+    several = Autoencoder(
+        ordering=ordering,
+        architecture=Dense((8,), dropout=0.2),
+        penalties=[L1()],
+        n_init=3,
+        likelihood="student_t",
+        training=Training(precision="float64", patience=1, clip_norm=0.5),
+        random_state=0,
+        max_epochs=5,
+        learning_rate=0.05,
+        batch_size=32,
+    )
+    split, order, *starts = _base._seeds(0, 5)
+    alone = clone(several).set_params(n_init=1)
+    restarts = clone(several).fit(X).restarts_
+    for start, restart in zip(starts, restarts, strict=True):
+        seeds = [
+            np.random.SeedSequence(s.entropy, spawn_key=s.spawn_key) for s in (split, order, start)
+        ]
+        monkeypatch.setattr(_base, "_seeds", lambda state, n, seeds=seeds: seeds)
+        single = clone(alone).fit(X)
+        np.testing.assert_allclose(restart.transform(X), single.transform(X), rtol=1e-6)
+        np.testing.assert_allclose(restart.fve_, single.fve_, rtol=1e-6)
+        assert restart.history_["best_epoch"] == single.history_["best_epoch"]
+    monkeypatch.undo()
+    np.testing.assert_allclose(alone.fit(X).transform(X), restarts[0].transform(X), rtol=1e-6)
+
+
+def test_thread_count_is_restored():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        Autoencoder(**QUICK).fit(table())
+        assert torch.get_num_threads() == 3
+        with pytest.raises(FloatingPointError):
+            Autoencoder(**QUICK, learning_rate=1e30).fit(table())
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
