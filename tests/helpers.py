@@ -9,7 +9,7 @@ from narrows.parts import ESTIMATORS, PARTS, load
 
 QUICK = {
     "hidden_layer_sizes": (16,),
-    "max_epochs": 10,
+    "max_epochs": 5,
     "batch_size": 32,
     "learning_rate": 0.02,
     "random_state": 0,
@@ -49,7 +49,7 @@ TARGETS: dict[str, Callable] = {
 def table(likelihood: str = "gaussian", n_rows: int = 200, n_values: int = 6, seed: int = 0):
     """Rows in the range of a likelihood, whose means lie near a curved surface."""
     rng = np.random.default_rng(seed)
-    u, v = rng.uniform(-np.pi, np.pi, (2, n_rows))
-    curves = np.column_stack([np.cos(u), np.sin(u), np.cos(2 * u), np.sin(2 * u), np.cos(v)])
-    mean = curves @ rng.normal(size=(5, n_values))
+    u, v = rng.uniform(-1.7, 1.7, (2, n_rows))
+    curves = np.column_stack([u, v, 0.6 * (u**2 - 1), 0.6 * (v**2 - 1), 0.6 * u * v])
+    mean = curves @ rng.normal(size=(5, n_values)) / 2
     return TARGETS[likelihood](mean, rng).astype(np.float64)

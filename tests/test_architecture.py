@@ -102,7 +102,8 @@ def own_bases(cls: type) -> list[type]:
 
 
 def depth(cls: type) -> int:
-    return 1 + max(map(depth, own_bases(cls)), default=0)
+    """Length of the longest chain of own classes above one: a part, its axis, the class."""
+    return max((1 + depth(base) for base in own_bases(cls)), default=0)
 
 
 def implemented(cls: type) -> set[str]:

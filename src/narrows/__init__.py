@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
-        raise AttributeError(f"module 'narrows' has no attribute {name!r}")
+        from narrows._errors import nearest
+
+        hint = nearest(name, _WHERE)
+        raise AttributeError(f"module 'narrows' has no attribute {name!r}.{hint}")
     return getattr(importlib.import_module(_WHERE[name]), name)
 
 

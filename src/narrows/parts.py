@@ -6,7 +6,8 @@ in one file and a line here; tests, command line and files pick it up from this 
 """
 
 import importlib
-from typing import Any
+import inspect
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
@@ -44,8 +45,25 @@ ESTIMATORS: dict[str, str] = {
 }
 
 
+def refuse_unknown(cls: type, settings: dict[str, Any]) -> None:
+    """Raise TypeError for a setting that the constructor does not know, with the nearest."""
+    known = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    for name in settings:
+        if name not in known:
+            names = [parameter for parameter in known if parameter != "self"]
+            raise TypeError(
+                f"{cls.__name__} has no parameter {name!r}.{nearest(name, names)} "
+                f"It has: {', '.join(names)}."
+            )
+
+
 class Part(BaseEstimator):
     """Base of all parts: constructor arguments are stored as they come and are the part's JSON."""
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Refuse a misspelt setting with a suggestion, which Python's own error lacks."""
+        refuse_unknown(cls, settings)
+        return super().__new__(cls)
 
 
 def load(path: str) -> Any:

@@ -261,7 +261,9 @@ def _plain(name: str, value: Any) -> Any:
     if callable(value):
         return _function_name(name, value)
     if not isinstance(value, str | int | float | None):
-        raise TypeError(f"{name}={value!r} cannot be written to a model file. Write its name.")
+        raise TypeError(
+            f"{name}={value!r} cannot be written to a model file. Write a number or a name."
+        )
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(
             f"{name}={value} cannot be written to a model file, which holds finite numbers only. "

@@ -74,7 +74,7 @@ class Commands(TyperGroup):
         commands = [(name, _help.described(_function(name))[0]) for name in COMMANDS]
         panels = {"Commands": [(name, text.split("\n\n")[0], "") for name, text in commands]}
         panels["Options"] = [_help.entry(param) for param in self.get_params(ctx)]
-        formatter.write(_help.page(self.get_usage(ctx), self.help or "", panels, EXAMPLES))
+        formatter.write(_help.page("narrows COMMAND", self.help or "", panels, EXAMPLES))
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
         """Run a command; exit with 0, with 2 and one line after a mistake, with 130 after Ctrl-C."""

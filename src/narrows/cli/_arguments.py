@@ -43,3 +43,12 @@ TestFraction = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result for a program to read, and nothing else.")
 ]
+Table = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where to write: .npy, .npz, .csv, .tsv, .txt or .parquet.",
+    ),
+]

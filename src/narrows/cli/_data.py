@@ -2,14 +2,85 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from narrows._errors import nearest
+from narrows.cli import _show
 
 if TYPE_CHECKING:
     from narrows._types import Array
     from narrows.data.source import Source
+
+
+@dataclass(frozen=True)
+class Material:
+    """Rows, and what goes with each of them."""
+
+    data: "Source"
+    target: "Source | None" = None
+    weight: "Array | None" = None
+    groups: "Array | None" = None
+    labels: "Array | None" = None
+
+    def rows(self, index: "Array") -> "Material":
+        """Return some of the rows."""
+        from narrows.data.views import Rows
+
+        columns = (self.weight, self.groups, self.labels)
+        return Material(
+            Rows(self.data, index),
+            None if self.target is None else Rows(self.target, index),
+            *(None if column is None else column[index] for column in columns),
+        )
+
+    def split(self, model: Any, fraction: float) -> "tuple[Material, Material | None]":
+        """Return the training part and the test part: the same rows whenever data and model are.
+
+        Test rows are chosen as the model chooses its validation rows: ``training.split``.
+        """
+        import numpy as np
+
+        from narrows.data.split import split_rows
+
+        if not 0 <= fraction < 1:
+            raise ValueError(f"--test-fraction {fraction} must be in [0, 1). Write 0.2, say.")
+        if fraction == 0:
+            return self, None
+        how = "random" if model.training is None else model.training.split
+        train, test = split_rows(
+            len(self.data),
+            fraction,
+            how,
+            rng=np.random.default_rng([model.random_state or 0, 1]),
+            groups=self.groups,
+            segments=self.data.segments,
+        )
+        return self.rows(train), self.rows(test)
+
+
+def material(
+    data: Sequence[str],
+    target: str | None = None,
+    sample_weight: str | None = None,
+    groups: str | None = None,
+    labels: str | None = None,
+) -> Material:
+    """Return the rows of files, and what goes with them.
+
+    Raises
+    ------
+    ValueError
+        A file cannot be read as rows of numbers, or has another number of rows than the data.
+    """
+    found = rows(data)
+    n_rows = len(found)
+    targets = None if target is None else rows([target])
+    if targets is not None and len(targets) != n_rows:
+        raise _unequal("target", target, len(targets), n_rows)
+    named = {"sample-weight": sample_weight, "groups": groups, "labels": labels}
+    return Material(found, targets, *(column(*each, n_rows) for each in named.items()))
 
 
 def rows(paths: Sequence[str]) -> "Source":
@@ -20,60 +91,56 @@ def rows(paths: Sequence[str]) -> "Source":
 
 
 def column(option: str, path: str | None, n_rows: int) -> "Array | None":
-    """Return one number per row from a file, None without one.
-
-    Raises
-    ------
-    ValueError
-        The file has another number of rows, or several columns.
-    """
+    """Return one number per row from a file, None without one."""
     if path is None:
         return None
     found = rows([path])
     if found.shape not in ((), (1,)):
         raise ValueError(
-            f"--{option} '{path}' has rows of shape {found.shape}; one number per row is needed. "
-            f"Select a column: '{path}:name'."
+            f"--{option} needs one number per row, but '{path}' has rows of shape {found.shape}. "
+            "Select a column, as in table.csv:weight."
         )
     if len(found) != n_rows:
-        raise ValueError(f"--{option} '{path}' has {len(found)} rows, but DATA has {n_rows}.")
+        raise _unequal(option, path, len(found), n_rows)
     return found.read(0, n_rows).reshape(n_rows)
 
 
-class Parts(NamedTuple):
-    """Numbers of the rows to learn from and of those kept apart."""
-
-    train: "Array"
-    test: "Array"
-
-
-def parts(data: "Source", model: Any, fraction: float, groups: "Array | None") -> Parts:
-    """Return the training and the test part: the same whenever data, fraction and model are.
-
-    The test part is chosen as the model chooses its validation rows: ``training.split``.
-    """
-    import numpy as np
-
-    from narrows.data.split import split_rows
-
-    if not 0 <= fraction < 1:
-        raise ValueError(f"--test-fraction {fraction} must be in [0, 1). Write 0.2, say.")
-    seed = model.random_state if isinstance(model.random_state, int) else 0
-    how = "random" if model.training is None else model.training.split
-    rng = np.random.default_rng([seed, 1])
-    return Parts(
-        *split_rows(len(data), fraction, how, rng=rng, groups=groups, segments=data.segments)
+def _unequal(option: str, path: str | None, n_found: int, n_rows: int) -> ValueError:
+    return ValueError(
+        f"--{option} needs one row per row of DATA, but '{path}' has {n_found} and DATA {n_rows}."
     )
 
 
-def part(data: Any, index: "Array") -> Any:
-    """Return some rows of a source or an array, None of None."""
-    from narrows.data.source import Source
-    from narrows.data.views import Rows
+def write(path: str, array: "Array", names: Sequence[str] | None, as_json: bool) -> None:
+    """Write a table, and print where it lies."""
+    save(path, array, names)
+    if as_json:
+        _show.as_json({"path": path, "shape": array.shape, "names": names})
+        return
+    shape = " × ".join(map(str, array.shape))
+    _show.line(f"Wrote {shape} numbers to [bold]{path}[/].")
 
-    if data is None:
-        return None
-    return Rows(data, index) if isinstance(data, Source) else data[index]
+
+def save(path: str, array: "Array", names: Sequence[str] | None) -> None:
+    """Write an array in the format that the suffix says."""
+    from narrows.data import writers
+
+    writers.write(path, array, names)
+
+
+def save_figure(path: str, ax: Any, dpi: int = 200) -> None:
+    """Write the figure of some axes, whole or not at all."""
+    from narrows._files import atomic
+
+    with atomic(path) as temporary:
+        ax.figure.savefig(temporary, dpi=dpi)
+
+
+def check_table(path: str) -> None:
+    """Raise for a table that could not be written."""
+    from narrows.data.writers import WRITERS
+
+    check_output(path, WRITERS)
 
 
 def check_output(path: str, suffixes: Iterable[str]) -> None:
@@ -94,4 +161,4 @@ def check_output(path: str, suffixes: Iterable[str]) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(f"Cannot write '{path}': there is no folder '{Path(path).parent}'.")
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"Cannot write '{path}': the folder '{folder}' may not be changed.")
+        raise PermissionError(f"Cannot write '{path}': the folder '{folder}' is not writable.")

@@ -1,7 +1,6 @@
 """Help pages: usage, description, options under headings, examples; made for 80 columns."""
 
 import inspect
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,7 +22,9 @@ class Command(TyperCommand):
         panels: dict[str, list[Entry]] = {}
         for param in self.get_params(ctx):
             panels.setdefault(_heading(param), []).append(entry(param))
-        formatter.write(page(self.get_usage(ctx), text, panels, examples))
+        arguments = [name for name, *_ in panels.get("Arguments", ())]
+        usage = " ".join([ctx.command_path, *arguments, "[OPTIONS]"])
+        formatter.write(page(usage, text, panels, examples))
 
 
 def described(command: Callable[..., Any] | None) -> tuple[str, str]:
@@ -41,7 +42,7 @@ def page(usage: str, text: str, panels: dict[str, list[Entry]], examples: str = 
     shown = Console(highlight=False)
     shown.width = min(shown.width, WIDTH)
     with shown.capture() as captured:
-        shown.print(Text(" ".join(usage.split())), style="bold")
+        shown.print(Text(usage), style="bold")
         for paragraph in text.split("\n\n"):
             shown.print("\n" + " ".join(paragraph.split()), markup=False)
         for heading, entries in panels.items():
@@ -52,7 +53,7 @@ def page(usage: str, text: str, panels: dict[str, list[Entry]], examples: str = 
             for line in examples.splitlines():
                 style = "cyan" if line.startswith("$") else "dim"
                 shown.print(Text("  " + line, style=style), soft_wrap=True)
-    return captured.get()
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def _rows(entries: Iterable[Entry]) -> Iterable[Any]:
@@ -62,7 +63,8 @@ def _rows(entries: Iterable[Entry]) -> Iterable[Any]:
     from rich.text import Text
 
     for name, text, default in entries:
-        left = Text.assemble((name.partition(" ")[0], "cyan"), (name[len(name.partition(" ")[0]) :], "yellow"))
+        option, space, metavar = name.partition(" ")
+        left = Text.assemble((option, "cyan"), space, (metavar, "yellow"))
         right = Text.assemble(text, (f" [{default}]" if default else "", "dim"))
         row = Table.grid(padding=(0, 2, 0, 0))
         row.add_column(width=LEFT, no_wrap=True)
@@ -88,8 +90,4 @@ def entry(param: Any) -> Entry:
     default = shown if isinstance(shown, str) else ""
     if shown is True and param.default not in (None, False):
         default = str(param.default)
-    return name, _plain(param.help or ""), "required" if param.required else default
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
+    return name, param.help or "", "required" if param.required else default

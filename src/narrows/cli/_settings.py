@@ -152,8 +152,8 @@ def documented(cls: type) -> dict[str, str]:
     for base in reversed(cls.__mro__):
         section = _SECTION.search(inspect.cleandoc(vars(base).get("__doc__") or "") + "\n")
         for names, kind, text in _ENTRY.findall(section[1] if section else ""):
-            words = " ".join(f"{text} {_choice(kind, text)}".split()).replace("`", "")
-            found |= dict.fromkeys(names.split(", "), words)
+            words = " ".join(f"{text} {_choice(kind, text)}".split())
+            found |= dict.fromkeys(names.split(", "), _in_words(words))
     return found
 
 
@@ -161,6 +161,11 @@ def _choice(kind: str, text: str) -> str:
     """Return the choices of a type such as {"adam", "sgd"}, unless the text names them."""
     names = re.findall(r'"(\w+)"', kind.partition("default=")[0])
     return "" if all(f'"{name}"' in text for name in names) else f"One of {', '.join(names)}."
+
+
+def _in_words(text: str) -> str:
+    """Turn Python into what one writes: None and () are none, code has no quotes."""
+    return re.sub(r"\bNone\b|(?<!\w)\(\)", "none", text.replace("`", ""))
 
 
 # Types of parameters

@@ -131,6 +131,18 @@ def fve_table(
     return made
 
 
+def facts(facts: dict[str, str]) -> "Table":
+    """Return names and values below each other."""
+    from rich.table import Table
+
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column()
+    for name, value in facts.items():
+        made.add_row(name, value)
+    return made
+
+
 def number(value: float) -> str:
     """Return a fraction with three decimals."""
     return "—" if math.isnan(value) else f"{value:.3f}"

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from narrows.engine.player import Best, Player
 from narrows.engine.training import Training
 
 
+@runtime_checkable
 class Batched(Protocol):
     """Rows in batches: in order, or shuffled."""
 

@@ -24,10 +24,16 @@ from narrows.estimators import _checks, _fitting, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model
 from narrows.nn.scale import moments, scale_from
+from narrows.parts import refuse_unknown
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Refuse a misspelt setting with a suggestion, which Python's own error lacks."""
+        refuse_unknown(cls, settings)
+        return super().__new__(cls)
 
     @abstractmethod
     def _choose_parts(self) -> _checks.Choice:
@@ -255,7 +261,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return elbow(self.fve_)
 
     @property
-    def restarts_(self) -> list[Self]:
+    def restarts_(self) -> "list[BaseAutoencoder]":
         """All restarts that were kept, each as a fitted estimator, in the order of their seeds."""
         check_is_fitted(self)
         return [self._restart(r) for r in range(self._ensemble.n_restarts)]
@@ -471,7 +477,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if n_levels == 1 and level == self._model.blueprint.layout.n_components:
             return None
         if not 1 <= level <= n_levels or n_levels == 1:
-            wanted = f"from 1 to {n_levels}" if n_levels > 1 else "left out: nothing is ranked"
+            wanted = f"from 1 to {n_levels}" if n_levels > 1 else "left out: nothing is ranked here"
             raise ValueError(
                 f"level={level} must be {wanted}. Levels count components, of which level k uses "
                 "the first k; they need an ordering, as in HierarchicalAutoencoder."

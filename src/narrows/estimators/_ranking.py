@@ -112,15 +112,16 @@ def _held_out(
 class _Prefixes(Ordering):
     """One decoder per set of components."""
 
-    def __init__(self, sets: Float[Tensor, "level feature"]) -> None:
-        super().__init__()
-        self.sets = sets
+    per_level = True
 
-    def n_decoders(self, n_components: int) -> int:
-        return len(self.sets)
+    def __init__(self, sets: Float[Tensor, "level feature"]) -> None:
+        self.sets = sets
 
     def masks(self, n_components: int) -> Float[Tensor, "level feature"]:
         return self.sets
+
+    def weights(self, n_levels: int) -> Float[Tensor, " level"]:
+        return torch.full((n_levels,), 1.0 / n_levels)
 
 
 class _Frozen(Architecture):

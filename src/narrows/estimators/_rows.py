@@ -113,7 +113,7 @@ def _refuse(
     count = sum(int(test(b).sum()) for _, b in chunks(rows) if b.dtype.kind == "f")
     where = f"column {rows.names[column]!r}" if rows.names else f"column {column}"
     raise ValueError(
-        f"{name} has {count} {what}, the first in row {start + row}, {where}. {remedy}"
+        f"{name} has {what}: {count}, the first in row {start + row}, {where}. {remedy}"
     )
 
 

@@ -37,60 +37,61 @@ class Levels:
 class Ordering(Part, ABC):
     """Base of all orderings.
 
-    Parameters
-    ----------
-    level_weights : sequence of float, one per component, or None
-        Weight of each level in the objective, normalised to sum to one; None weighs all alike.
-
     Attributes
     ----------
+    per_level : bool
+        Whether every level has a decoder of its own.
     additive : bool
         Whether levels are sums of the decoders' outputs.
+    prefix : bool
+        Whether training decodes one level per sample, drawn with the weights of the levels.
+    centring : float
+        Weight of the loss of ``D(0, z_2..z_K)`` in the objective.
     """
 
+    per_level: bool = False
     additive: bool = False
-
-    def __init__(self, level_weights: Sequence[float] | None = None) -> None:
-        self.level_weights = level_weights
+    prefix: bool = False
+    centring: float = 0.0
 
     @abstractmethod
+    def masks(self, n_components: int) -> Float[Tensor, "level component"]:
+        """Return which components each level's decoder sees."""
+
+    @abstractmethod
+    def weights(self, n_levels: int) -> Float[Tensor, " level"]:
+        """Return the weight of each level in the objective; they sum to one."""
+
     def n_decoders(self, n_components: int) -> int:
         """Return how many decoders there are: one, or one per level."""
-
-    def masks(self, n_components: int) -> Float[Tensor, "level component"]:
-        """Return what each level sees."""
-        return torch.tril(torch.ones(n_components, n_components))
+        return len(self.masks(n_components)) if self.per_level else 1
 
     def needed(self, level: int) -> slice:
         """Return the levels to decode in order to have one level, counted from 0."""
-        return slice(level, level + 1)
+        return slice(0 if self.additive else level, level + 1)
 
     def combine(
         self, outputs: Float[Tensor, "restart level row output"]
     ) -> Float[Tensor, "restart level row output"]:
         """Return the outputs of the levels from those of their decoders."""
-        return outputs
-
-    def weights(self, n_components: int) -> Float[Tensor, " level"]:
-        """Return the weight of each level in the objective."""
-        n_levels = len(self.masks(n_components))
-        if self.level_weights is None:
-            return torch.full((n_levels,), 1.0 / n_levels)
-        weights = torch.as_tensor(tuple(self.level_weights), dtype=torch.float32)
-        if len(weights) != n_levels or not (weights >= 0).all() or weights.sum() <= 0:
-            raise ValueError(
-                f"level_weights={tuple(self.level_weights)} must be {n_levels} numbers >= 0, "
-                "one per component, not all 0."
-            )
-        return weights / weights.sum()
+        return outputs.cumsum(1) if self.additive else outputs
 
     def objective(self, n_components: int) -> Levels:
         """Return what the objective decodes."""
-        masks = self.masks(n_components)
-        return Levels(masks[:, None], self.weights(n_components), torch.arange(len(masks)))
+        masks = self.masks(n_components)[:, None]
+        weights, index = self.weights(len(masks)), torch.arange(len(masks))
+        if not self.centring:
+            return Levels(masks, weights, index)
+        centre = torch.ones(1, 1, n_components)
+        centre[..., 0] = 0
+        return Levels(
+            torch.cat([masks, centre]),
+            torch.cat([weights, torch.tensor([self.centring])]),
+            torch.cat([index, index[-1:]]),
+        )
 
     def draw(self, levels: Levels, n_rows: int, generators: Sequence[torch.Generator]) -> Levels:
-        """Return what a training step decodes; orderings that draw at random do it here.
+        """Return what a training step decodes.
 
         Parameters
         ----------
@@ -99,20 +100,37 @@ class Ordering(Part, ABC):
         n_rows : int
         generators : sequence of torch.Generator, one per restart
         """
-        return levels
+        if not self.prefix:
+            return levels
+        drawn = [torch.multinomial(levels.weights, n_rows, True, generator=g) for g in generators]
+        prefix = torch.stack(drawn)
+        return Levels(levels.masks[prefix, 0].unsqueeze(1), levels.weights.new_ones(1), prefix)
+
+
+def _prefixes(n_components: int) -> Float[Tensor, "level component"]:
+    return torch.tril(torch.ones(n_components, n_components))
+
+
+def _normalised(level_weights: Sequence[float] | None, n_levels: int) -> Float[Tensor, " level"]:
+    if level_weights is None:
+        return torch.full((n_levels,), 1.0 / n_levels)
+    weights = torch.as_tensor(tuple(level_weights), dtype=torch.float32)
+    if len(weights) != n_levels or not (weights >= 0).all() or weights.sum() <= 0:
+        raise ValueError(
+            f"level_weights={tuple(level_weights)} must be {n_levels} numbers >= 0, "
+            "one per component, not all 0."
+        )
+    return weights / weights.sum()
 
 
 class Unordered(Ordering):
     """One decoder that sees all components: nothing ranks them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
-    def n_decoders(self, n_components: int) -> int:
-        return 1
-
     def masks(self, n_components: int) -> Float[Tensor, "level component"]:
         return torch.ones(1, n_components)
+
+    def weights(self, n_levels: int) -> Float[Tensor, " level"]:
+        return torch.ones(1)
 
 
 class Collective(Ordering):
@@ -120,13 +138,26 @@ class Collective(Ordering):
 
     The most faithful ranking; its cost grows with the number of components.
 
+    Parameters
+    ----------
+    level_weights : sequence of float, one per component, or None
+        Weight of each level in the objective, normalised to sum to one; None weighs all alike.
+
     References
     ----------
     Chen, Tan & Ferguson 2018, 10.1063/1.5023804.
     """
 
-    def n_decoders(self, n_components: int) -> int:
-        return n_components
+    per_level = True
+
+    def __init__(self, level_weights: Sequence[float] | None = None) -> None:
+        self.level_weights = level_weights
+
+    def masks(self, n_components: int) -> Float[Tensor, "level component"]:
+        return _prefixes(n_components)
+
+    def weights(self, n_levels: int) -> Float[Tensor, " level"]:
+        return _normalised(self.level_weights, n_levels)
 
 
 class Boosted(Ordering):
@@ -134,90 +165,85 @@ class Boosted(Ordering):
 
     Contributions are additive, before the output link, so that each can be looked at alone.
 
+    Parameters
+    ----------
+    level_weights : sequence of float, one per component, or None
+        Weight of each level in the objective, normalised to sum to one; None weighs all alike.
+
     References
     ----------
     Chen, Tan & Ferguson 2018, 10.1063/1.5023804.
     """
 
+    per_level = True
     additive = True
 
-    def n_decoders(self, n_components: int) -> int:
-        return n_components
+    def __init__(self, level_weights: Sequence[float] | None = None) -> None:
+        self.level_weights = level_weights
 
     def masks(self, n_components: int) -> Float[Tensor, "level component"]:
         return torch.eye(n_components)
 
-    def needed(self, level: int) -> slice:
-        return slice(0, level + 1)
-
-    def combine(
-        self, outputs: Float[Tensor, "restart level row output"]
-    ) -> Float[Tensor, "restart level row output"]:
-        return outputs.cumsum(1)
+    def weights(self, n_levels: int) -> Float[Tensor, " level"]:
+        return _normalised(self.level_weights, n_levels)
 
 
 class Shared(Ordering):
     """One decoder for all levels, with the components after k masked by 0.
 
-    The objective adds 0.01 times the loss of ``D(0, z_2..z_K)``, which centres component 1.
+    The objective adds 0.01 times the loss of ``D(0, z_2..z_K)``, which centres component 1, so
+    that 0 is a meaningful mask.
+
+    Parameters
+    ----------
+    level_weights : sequence of float, one per component, or None
+        Weight of each level in the objective, normalised to sum to one; None weighs all alike.
 
     References
     ----------
     Scholz & Vigário 2002, Nonlinear PCA: a new hierarchical approach, ESANN.
     """
 
-    def n_decoders(self, n_components: int) -> int:
-        return 1
+    centring = 0.01
 
-    def objective(self, n_components: int) -> Levels:
-        levels = super().objective(n_components)
-        centre = torch.ones(1, 1, n_components)
-        centre[..., 0] = 0
-        return Levels(
-            torch.cat([levels.masks, centre]),
-            torch.cat([levels.weights, torch.tensor([0.01])]),
-            torch.cat([levels.index, levels.index[-1:]]),
-        )
+    def __init__(self, level_weights: Sequence[float] | None = None) -> None:
+        self.level_weights = level_weights
+
+    def masks(self, n_components: int) -> Float[Tensor, "level component"]:
+        return _prefixes(n_components)
+
+    def weights(self, n_levels: int) -> Float[Tensor, " level"]:
+        return _normalised(self.level_weights, n_levels)
 
 
 class Nested(Ordering):
     """One decoder, and a random prefix of the code for each training sample.
 
     Costs the same for any number of components. The uniform prefix has the same expectation as
-    the mean over levels; the geometric one, with the given rate, favours early components.
+    the mean over levels; a geometric one favours early components.
 
     Parameters
     ----------
-    prefix : {"uniform", "geometric"}, default="uniform"
-        Distribution of the length of the prefix.
-    rate : float, default=0.1
-        Probability, in (0, 1), that the geometric prefix ends after each component.
+    rate : float or None, default=None
+        Probability, in (0, 1), that the prefix ends after each component; None draws all lengths
+        alike.
 
     References
     ----------
     Rippel, Gelbart & Adams 2014, arXiv:1402.0915.
     """
 
-    def __init__(self, prefix: str = "uniform", rate: float = 0.1) -> None:
-        super().__init__()
-        self.prefix = prefix
+    prefix = True
+
+    def __init__(self, rate: float | None = None) -> None:
         self.rate = rate
 
-    def n_decoders(self, n_components: int) -> int:
-        return 1
+    def masks(self, n_components: int) -> Float[Tensor, "level component"]:
+        return _prefixes(n_components)
 
-    def weights(self, n_components: int) -> Float[Tensor, " level"]:
-        if self.prefix == "uniform":
-            return torch.full((n_components,), 1.0 / n_components)
-        if self.prefix != "geometric" or not 0 < self.rate < 1:
-            raise ValueError(
-                f"Nested(prefix={self.prefix!r}, rate={self.rate}) is not known. Write "
-                "prefix='uniform', or prefix='geometric' with a rate between 0 and 1."
-            )
-        weights = (1 - self.rate) ** torch.arange(n_components)
-        return weights / weights.sum()
-
-    def draw(self, levels: Levels, n_rows: int, generators: Sequence[torch.Generator]) -> Levels:
-        drawn = [torch.multinomial(levels.weights, n_rows, True, generator=g) for g in generators]
-        prefix = torch.stack(drawn)
-        return Levels(levels.masks[prefix, 0].unsqueeze(1), levels.weights.new_ones(1), prefix)
+    def weights(self, n_levels: int) -> Float[Tensor, " level"]:
+        if self.rate is None:
+            return _normalised(None, n_levels)
+        if not 0 < self.rate < 1:
+            raise ValueError(f"rate={self.rate} must be in (0, 1). Write None for equal lengths.")
+        return _normalised([(1 - self.rate) ** k for k in range(n_levels)], n_levels)

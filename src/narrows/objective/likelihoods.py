@@ -10,6 +10,8 @@ of variance explained, to every likelihood (McCullagh & Nelder 1989, 10.1007/978
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,36 +25,66 @@ from narrows.parts import Part
 Entries = Float[Tensor, "*batch feature"]
 
 
+class Link(NamedTuple):
+    """A link: from the decoder's output to the mean of the data, and back.
+
+    Attributes
+    ----------
+    mean : callable
+        Maps outputs to means.
+    output : callable
+        Inverts `mean`, also for means on the border of the range.
+    """
+
+    mean: Callable[[Tensor], Tensor]
+    output: Callable[[Tensor], Tensor]
+
+
+def _inverse_softplus(mean: Tensor) -> Tensor:
+    mean = mean.clamp_min(1e-6)
+    return mean + torch.log(-torch.expm1(-mean))
+
+
+IDENTITY = Link(lambda output: output, lambda mean: mean)
+SIGMOID = Link(torch.sigmoid, lambda mean: mean.logit(eps=1e-6))
+SOFTMAX = Link(lambda output: output.softmax(-1), lambda mean: mean.clamp_min(1e-6).log())
+SOFTPLUS = Link(F.softplus, _inverse_softplus)
+
+
 class Likelihood(Part, ABC):
     """Base of all likelihoods.
 
     Attributes
     ----------
+    canonical : Link
+        Between the decoder's output and the mean of the data.
     scales_target : bool
         Whether targets are standardised with the inputs (real-valued likelihoods).
     noise : {"none", "level", "feature"}
         Whether a log-width is learned, one per level or one per feature.
     """
 
+    canonical: Link = IDENTITY
     scales_target: bool = False
     noise: str = "none"
 
     def link(self, output: Entries) -> Entries:
         """Map the decoder's output to the mean of the data."""
-        return output
+        return self.canonical.mean(output)
 
     def unlink(self, mean: Entries) -> Entries:
         """Invert `link`, for means that may lie on the border of the range."""
-        return mean
+        return self.canonical.output(mean)
 
     @abstractmethod
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
         """Return the loss of each entry, before summing over the event."""
 
+    @abstractmethod
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         """Return the loss of each entry for a perfect reconstruction."""
-        return self.loss(target, self.unlink(target), log_width)
 
+    @abstractmethod
     def check(self, target: Array) -> None:
         """Raise ValueError where targets lie outside the range of the likelihood."""
 
@@ -82,15 +114,14 @@ class Gaussian(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return torch.zeros_like(target)
 
+    def check(self, target: Array) -> None:
+        """Accept all real values."""
+
 
 class Bernoulli(Likelihood):
     """Cross-entropy of values in [0, 1]: ``-t ln m - (1 - t) ln(1 - m)``, ``m = sigmoid(o)``."""
 
-    def link(self, output: Entries) -> Entries:
-        return output.sigmoid()
-
-    def unlink(self, mean: Entries) -> Entries:
-        return mean.logit(eps=1e-6)
+    canonical = SIGMOID
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
         return F.softplus(output) - target * output
@@ -112,14 +143,10 @@ class Categorical(Likelihood):
         Divide each non-negative event by its sum first.
     """
 
+    canonical = SOFTMAX
+
     def __init__(self, normalise: bool = False) -> None:
         self.normalise = normalise
-
-    def link(self, output: Entries) -> Entries:
-        return output.softmax(-1)
-
-    def unlink(self, mean: Entries) -> Entries:
-        return mean.clamp_min(1e-6).log()
 
     def shares(self, target: Entries) -> Entries:
         """Return the target as shares of the event."""
@@ -149,26 +176,11 @@ class Categorical(Likelihood):
             )
 
 
-class _Counts(Likelihood):
-    """Likelihoods of counts, with the mean ``m = softplus(o)``."""
-
-    def link(self, output: Entries) -> Entries:
-        return F.softplus(output)
-
-    def unlink(self, mean: Entries) -> Entries:
-        mean = mean.clamp_min(1e-6)
-        return mean + torch.log(-torch.expm1(-mean))
-
-    def check(self, target: Array) -> None:
-        whole = target[np.isfinite(target)]
-        if (whole < 0).any() or (whole != np.round(whole)).any():
-            name = "poisson" if isinstance(self, Poisson) else "negative_binomial"
-            _refuse(
-                name,
-                "counts (whole numbers from 0)",
-                target,
-                "Write 'gaussian' for real values, or round them.",
-            )
+def _check_counts(name: str, target: Array) -> None:
+    whole = target[np.isfinite(target)]
+    if (whole < 0).any() or (whole != np.round(whole)).any():
+        remedy = "Write 'gaussian' for real values, or round them."
+        _refuse(name, "counts (whole numbers from 0)", target, remedy)
 
 
 def _log_mean(output: Tensor) -> Tensor:
@@ -176,8 +188,10 @@ def _log_mean(output: Tensor) -> Tensor:
     return torch.where(output < -15, output, F.softplus(output).clamp_min(1e-30).log())
 
 
-class Poisson(_Counts):
-    """Negative log-probability of counts: ``m - t ln m + ln t!``."""
+class Poisson(Likelihood):
+    """Negative log-probability of counts: ``m - t ln m + ln t!``, ``m = softplus(o)``."""
+
+    canonical = SOFTPLUS
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
         return F.softplus(output) - target * _log_mean(output) + torch.lgamma(target + 1)
@@ -185,13 +199,17 @@ class Poisson(_Counts):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return target - torch.xlogy(target, target) + torch.lgamma(target + 1)
 
+    def check(self, target: Array) -> None:
+        _check_counts("poisson", target)
 
-class NegativeBinomial(_Counts):
+
+class NegativeBinomial(Likelihood):
     """Negative log-probability of overdispersed counts, variance ``m + m²/r``, r learned.
 
     One dispersion ``r = exp(-s)`` per feature is learned with the network, from r = 1.
     """
 
+    canonical = SOFTPLUS
     noise = "feature"
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
@@ -199,6 +217,9 @@ class NegativeBinomial(_Counts):
 
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return _negative_binomial(target, target, target.clamp_min(1e-30).log(), log_width)
+
+    def check(self, target: Array) -> None:
+        _check_counts("negative_binomial", target)
 
 
 def _negative_binomial(t: Tensor, m: Tensor, log_m: Tensor, log_width: Tensor | None) -> Tensor:
@@ -215,6 +236,12 @@ class Laplace(Likelihood):
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
         return (target - output).abs() + math.log(2)
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return torch.full_like(target, math.log(2))
+
+    def check(self, target: Array) -> None:
+        """Accept all real values."""
 
 
 class StudentT(Likelihood):
@@ -244,6 +271,9 @@ class StudentT(Likelihood):
         log_beta = math.lgamma(v / 2) + math.lgamma(0.5) - math.lgamma((v + 1) / 2)
         ratio = ((target - output) * torch.exp(-s)).square() / v
         return (v + 1) / 2 * torch.log1p(ratio) + s + log_beta + 0.5 * math.log(v)
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return self.loss(target, target, log_width)
 
     def check(self, target: Array) -> None:
         if self.degrees_of_freedom <= 0:

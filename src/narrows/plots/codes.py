@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from narrows.plots.style import (
     NEUTRAL,
     PALETTE,
+    around,
     colour_bar,
     component_names,
     gradient,
@@ -167,12 +168,11 @@ def _label(grid: Grid, names: Sequence[str]) -> None:
 
 def _wrap(grid: Grid, component: int) -> None:
     """Draw one component's axes from -π to π."""
-    ticks, text = [-np.pi, 0.0, np.pi], ["−π", "0", "π"]
     for row, column in grid:
         ax = grid[row, column]
         if column == component:
             ax.set_xlim(-np.pi, np.pi)
-            ax.set_xticks(ticks, text)
+            around(ax.xaxis)
         elif row == component:
             ax.set_ylim(-np.pi, np.pi)
-            ax.set_yticks(ticks, text)
+            around(ax.yaxis)

@@ -16,6 +16,7 @@ from narrows.plots.style import (
     colour_bar,
     component_names,
     gradient,
+    panels,
     sheet,
     styled,
     tidy,
@@ -259,8 +260,10 @@ def reconstructions(
     chosen = {"reconstructed best": order[:n], "reconstructed worst": order[::-1][:n]}
     limits = _range(pairs[np.concatenate(list(chosen.values()))])
     images = pairs.ndim > 3
-    fig = sheet(fig, *((1.1 * 2 * n + 0.6, 3.0) if images else (1.9 * n + 0.6, 4.4)))
-    parts: Any = fig.subfigures(1, 2) if images else fig.subfigures(2, 1)
+    fig = sheet(fig, *((1.1 * 2 * n + 0.6, 3.0) if images else (1.9 * n + 0.6, 4.7)))
+    bars = pairs.shape[-1] <= MAX_BARS
+    heights = (1.0, 1.7) if bars and feature_names else (1.0, 1.0)  # names below the second only
+    parts: Any = fig.subfigures(1, 2) if images else fig.subfigures(2, 1, height_ratios=heights)
     for part, (title, rows) in zip(parts, chosen.items(), strict=True):
         part.suptitle(title)
         if images:
@@ -269,6 +272,9 @@ def reconstructions(
             _pair_curves(part, pairs[rows], error[rows], limits, feature_names)
     if not images:
         _name_pair(fig)
+    if heights[1] > 1:
+        for ax in parts[0].axes:
+            ax.tick_params(labelbottom=False)
     return fig
 
 
@@ -316,7 +322,9 @@ def _name_features(ax: "matplotlib.axes.Axes", n: int, names: Sequence[str] | No
 
 
 def _short(values: np.ndarray) -> list[str]:
-    return [f"{value + 0.0:.2g}".replace("-", "−") for value in values]
+    """Return numbers to two digits, and whole ones without an exponent."""
+    formats = [".0f" if 10 <= abs(value) < 1e5 else ".2g" for value in values]
+    return [f"{v + 0.0:{form}}".replace("-", "−") for v, form in zip(values, formats, strict=True)]
 
 
 def _traverse_images(
@@ -346,8 +354,7 @@ def _traverse_curves(
     fig: "matplotlib.figure.FigureBase | None",
 ) -> "matplotlib.figure.FigureBase":
     n = len(decoded)
-    columns = min(n, 3)
-    rows = -(-n // columns)
+    rows, columns = panels(n)
     fig = sheet(fig, 3.4 * columns, 2.5 * rows + 0.2)
     for k in range(n):
         ax = tidy(fig.add_subplot(rows, columns, k + 1))

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from narrows.plots.style import PALETTE, colour_bar, component_names, sheet, styled, tidy
+from narrows.plots.style import (
+    PALETTE,
+    around,
+    colour_bar,
+    component_names,
+    panels,
+    sheet,
+    styled,
+    tidy,
+)
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -22,6 +31,7 @@ def responses(
     names: Sequence[str] | None = None,
     feature_names: Sequence[str] | None = None,
     *,
+    circular: Sequence[int] = (),
     label: str = "decoded value",
     fig: "matplotlib.figure.FigureBase | None" = None,
 ) -> "matplotlib.figure.FigureBase":
@@ -41,6 +51,8 @@ def responses(
         Names of the components; "component 1", ... if not given.
     feature_names : sequence of str, default=None
         Names of the features; "column 0", ... if not given.
+    circular : sequence of int, default=()
+        Which components are angles.
     label : str, default="decoded value"
         What is drawn upwards.
     fig : matplotlib Figure or SubFigure, default=None
@@ -70,8 +82,7 @@ def responses(
     names = component_names(names, len(decoded))
     features = _feature_names(feature_names, decoded.shape[2])
     shown = _most_moved(decoded.reshape(-1, *decoded.shape[-2:]), MAX_LINES)
-    columns = min(len(decoded), 3)
-    rows = -(-len(decoded) // columns)
+    rows, columns = panels(len(decoded))
     fig = sheet(fig, 2.9 * columns + 1.6, 2.5 * rows + 0.2)
     first: Any = None
     for k, name in enumerate(names):
@@ -81,6 +92,8 @@ def responses(
             ax.plot(values[k], decoded[k, :, j], color=colour, label=features[j])
         ax.set_xlabel(name)
         ax.margins(x=0.02)
+        if k in circular:
+            around(ax.xaxis)
     fig.supylabel(label, fontsize=9.5)
     handles, texts = first.get_legend_handles_labels()
     fig.legend(handles, texts, loc="outside right upper")
@@ -95,6 +108,7 @@ def feature_maps(
     names: Sequence[str] | None = None,
     feature_names: Sequence[str] | None = None,
     *,
+    circular: Sequence[int] = (),
     label: str = "decoded value",
     fig: "matplotlib.figure.FigureBase | None" = None,
 ) -> "matplotlib.figure.FigureBase":
@@ -113,6 +127,8 @@ def feature_maps(
         Names of the two components; "component 1" and "component 2" if not given.
     feature_names : sequence of str, default=None
         Names of the features; "column 0", ... if not given.
+    circular : sequence of int, default=()
+        Which of the two components, 0 or 1, are angles.
     label : str, default="decoded value"
         What the colours are.
     fig : matplotlib Figure or SubFigure, default=None
@@ -141,8 +157,7 @@ def feature_maps(
     names = component_names(names, 2)
     features = _feature_names(feature_names, decoded.shape[2])
     shown = _most_moved(decoded.reshape(1, -1, decoded.shape[-1]), MAX_MAPS)
-    columns = min(len(shown), 3)
-    rows = -(-len(shown) // columns)
+    rows, columns = panels(len(shown))
     fig = sheet(fig, 2.3 * columns + 1.0, 2.15 * rows + 0.4)
     axes = [fig.add_subplot(rows, columns, place + 1) for place in range(len(shown))]
     largest = float(np.nanmax(np.abs(decoded[..., shown]), initial=0.0)) or 1.0
@@ -153,6 +168,8 @@ def feature_maps(
         picture = tidy(ax, grid=False).imshow(decoded[..., j].T, extent=extent, **style)
         ax.set_title(features[j])
         ax.tick_params(labelsize=7.5)
+        for k in circular:
+            around((ax.xaxis, ax.yaxis)[k])
     fig.supxlabel(names[0], fontsize=9.5)
     fig.supylabel(names[1], fontsize=9.5)
     colour_bar(fig, picture, axes, label)

@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import matplotlib.axes
+    import matplotlib.axis
     import matplotlib.cm
     import matplotlib.figure
 
@@ -104,6 +105,17 @@ def bare(ax: "matplotlib.axes.Axes") -> "matplotlib.axes.Axes":
     ax.spines[:].set_visible(False)
     ax.set(xticks=[], yticks=[])
     return ax
+
+
+def panels(n: int) -> tuple[int, int]:
+    """Return rows and columns, at most three, for n panels."""
+    columns = 2 if n == 4 else min(n, 3)
+    return -(-n // columns), columns
+
+
+def around(axis: "matplotlib.axis.Axis") -> None:
+    """Mark the axis of an angle at -π, 0 and π."""
+    axis.set_ticks([-np.pi, 0.0, np.pi], labels=["−π", "0", "π"])
 
 
 def component_axis(ax: "matplotlib.axes.Axes", n_components: Sequence[int]) -> None:

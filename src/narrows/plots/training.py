@@ -49,6 +49,8 @@ def training_curves(
     >>> training_curves(loss, loss + 0.05, best_epoch=19).get_xlabel()
     'epoch'
     """
+    from matplotlib.ticker import MaxNLocator
+
     ax = canvas(ax)
     kept = train_loss if validation_loss is None else validation_loss
     _bundle(ax, np.arange(1, len(train_loss) + 1), train_loss, NEUTRAL, "training")
@@ -60,6 +62,7 @@ def training_curves(
         ax.scatter(epoch[rows], kept[rows, restarts], label="weights kept", **KEPT)
     if _spans_a_decade(train_loss, kept):
         ax.set_yscale("log")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     ax.set(xlabel="epoch", ylabel="loss")
     ax.legend(loc="upper right")
     return ax

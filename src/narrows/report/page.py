@@ -15,8 +15,8 @@ from narrows._files import atomic
 from narrows._types import Array, PathLike
 from narrows.data.source import Source
 from narrows.estimators._base import BaseAutoencoder
-from narrows.report import sections
-from narrows.report.blocks import Section
+from narrows.report import components, summary
+from narrows.report.blocks import Section, drawable
 from narrows.report.subject import Subject, linear_fve
 
 
@@ -127,7 +127,7 @@ def _labels(labels: Any, n_rows: int) -> Array | None:
         )
     if found.dtype.kind in "iuf":
         return found
-    return np.array([sections.blocks.drawable(str(label)) for label in found])
+    return np.array([drawable(str(label)) for label in found])
 
 
 def _event_shape(event_shape: Sequence[int] | None, targets: Source) -> tuple[int, ...] | None:
@@ -152,19 +152,19 @@ def _title(subject: Subject) -> str:
 def _sections(subject: Subject, swap_check: bool, random_state: int) -> list[Section]:
     pca = linear_fve(subject)
     found = [
-        sections.result(subject, pca),
-        sections.data(subject),
-        sections.training(subject),
-        sections.scree(subject, pca),
-        sections.codes(subject, np.random.default_rng(random_state)),
-        sections.traversals(subject),
-        sections.plane(subject),
-        sections.reconstructions(subject),
-        sections.agreement(subject),
-        sections.dependences(subject),
-        sections.terms(subject),
-        sections.swaps(subject, swap_check, random_state),
-        sections.reproduce(subject),
+        summary.result(subject, pca),
+        summary.data(subject),
+        summary.training(subject),
+        components.scree(subject, pca),
+        components.codes(subject, np.random.default_rng(random_state)),
+        components.traversals(subject),
+        components.plane(subject),
+        components.reconstructions(subject),
+        components.agreement(subject),
+        components.dependences(subject),
+        summary.terms(subject),
+        components.swaps(subject, swap_check, random_state),
+        summary.reproduce(subject),
     ]
     return [section for section in found if section is not None]
 

@@ -13,7 +13,7 @@ from narrows.data.source import Source
 from narrows.data.views import Rows
 from narrows.estimators import _checks, _rows
 from narrows.estimators._base import BaseAutoencoder
-from narrows.metrics import ExplainedVariance, agreement_matrix
+from narrows.metrics import ExplainedVariance, agreement_matrix, elbow
 from narrows.nn.scale import Moments, Scale, moments
 from narrows.objective.likelihoods import Gaussian
 from narrows.report.comparison import pca_fve
@@ -51,7 +51,7 @@ class Subject:
     @property
     def n_components(self) -> int:
         """Number of components K."""
-        return int(self.estimator.n_components)  # type: ignore[attr-defined]
+        return int(self.estimator.n_components)
 
     @property
     def n_values(self) -> int:
@@ -90,6 +90,21 @@ class Subject:
         each = self.estimator.restarts_
         return np.stack([one.fve(self.rows, target=self.target) for one in each])
 
+    @property
+    def elbow(self) -> int | None:
+        """Number of components at the elbow of FVE, from four components on."""
+        fve = self.fve[self.used].astype(np.float64)
+        return elbow(fve) if len(fve) > 3 and np.isfinite(fve).all() else None
+
+    @property
+    def space(self) -> str:
+        """In which space the model measures its error, as a phrase."""
+        if self.estimator._target_scale.trivial:
+            return "in the units of the data"
+        one = self.estimator.scale == "global"
+        kind = "one width for all values" if one else "each value by its own width"
+        return f"in the space in which the model measures its error (standardised, {kind})"
+
     @cached_property
     def restart_codes(self) -> Float[np.ndarray, "restart row component"]:
         """Codes of the held-out rows by every restart, angles in radians."""
@@ -106,6 +121,12 @@ class Subject:
         if self.no_agreement:
             return None
         return agreement_matrix(self.restart_codes, self.circular)
+
+    @property
+    def mean_agreement(self) -> Float[np.ndarray, " component"] | None:
+        """Agreement of each component, mean over pairs of restarts."""
+        matrix = self.agreement
+        return None if matrix is None else matrix[np.triu_indices(len(matrix), k=1)].mean(axis=0)
 
     @property
     def no_agreement(self) -> str:

@@ -1,0 +1,173 @@
+"""``narrows compare``."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from narrows._errors import nearest
+from narrows.cli import _data, _models, _settings, _show
+from narrows.cli._arguments import Data, Groups, Json
+from narrows.cli._settings import Path
+
+if TYPE_CHECKING:
+    from narrows.report import Comparison
+
+Models = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="Models beside the linear ones, each with its ordering after a colon, as in "
+        "Autoencoder,HierarchicalAutoencoder:boosted; none for none.",
+    ),
+]
+Range = Annotated[
+    str,
+    typer.Option("--n-components", "-k", metavar="K", help="Up to K, or the numbers: 1,2,5,10."),
+]
+Baselines = Annotated[
+    str,
+    typer.Option(metavar="NAME,...", help="Linear methods: pca, ppca, fa; none for none."),
+]
+Fraction = Annotated[
+    float, typer.Option(metavar="X", help="Share of the rows held out by each split, in (0, 1).")
+]
+Splits = Annotated[
+    int, typer.Option(metavar="N", help="Splits, each drawn anew; several give standard errors.")
+]
+Plot = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Where to draw FVE against K: .png, .pdf or .svg."),
+]
+
+NAMES = {"pca": "PCA", "ppca": "probabilistic PCA", "fa": "factor analysis"}
+
+
+def compare(
+    data: Data,
+    models: Models = "HierarchicalAutoencoder",
+    n_components: Range = "5",
+    baselines: Baselines = "pca,ppca,fa",
+    test_fraction: Fraction = 0.2,
+    n_splits: Splits = 1,
+    groups: Groups = None,
+    plot: Plot = None,
+    as_json: Json = False,
+    **settings: Any,
+) -> None:
+    """Print what models, PCA, probabilistic PCA and factor analysis explain of held-out rows.
+
+    All learn from the same rows, and are measured on others in the same space, at every number
+    of components. A setting goes to every model that has it; the parts are chosen by
+    --training.split.
+
+    Examples
+    --------
+    $ narrows compare table.csv -k 5 --plot comparison.png
+    $ narrows compare table.csv -k 1,2,5,10 --models Autoencoder --n-splits 5
+    $ narrows compare run1.npy run2.npy --training.split blocks \\
+          --models HierarchicalAutoencoder,HierarchicalAutoencoder:boosted
+    """
+    from narrows import report
+
+    if plot is not None:
+        _data.check_output(plot, [".png", ".pdf", ".svg"])
+    values = _models.values(settings)
+    material = _data.material(data, groups=groups)
+    with _progress() as told, _show.quiet_stdout():
+        found = report.compare(
+            material.data,
+            _chosen(_names(models), values),
+            _counts(n_components),
+            baselines=[_baseline(name) for name in _names(baselines)],
+            test_fraction=test_fraction,
+            split=values.get(("training", "split"), "random"),
+            n_splits=n_splits,
+            groups=material.groups,
+            random_state=values.get(("random_state",)) or 0,
+            on_fit=told,
+        )
+    if plot is not None:
+        _data.save_figure(plot, found.plot())
+    if as_json:
+        _show.as_json({**found.to_dict(), "plot": plot})
+        return
+    _print(found)
+    if plot is not None:
+        _show.line(f"Drawn in [bold]{plot}[/].")
+
+
+def _names(text: str) -> list[str]:
+    return [] if text == "none" else [name.strip() for name in text.split(",")]
+
+
+def _counts(text: str) -> int | list[int]:
+    try:
+        counts = [int(number) for number in text.split(",")]
+    except ValueError:
+        message = f"--n-components takes a whole number, or several with commas, not {text!r}."
+        raise ValueError(message) from None
+    return counts[0] if len(counts) == 1 else counts
+
+
+def _baseline(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(
+            f"There is no linear method {name!r}.{nearest(name, NAMES)} "
+            f"Known are: {', '.join(NAMES)}."
+        )
+    return NAMES[name]
+
+
+def _chosen(names: list[str], values: dict[Path, Any]) -> list[Any]:
+    """Return the models, each with the settings that it has."""
+    models, used = [], {("training", "split"), ("random_state",)}
+    for name in names:
+        base, _, ordering = name.partition(":")
+        own = _models.applicable(base, values)
+        used |= own.keys()
+        own |= {("ordering",): ordering} if ordering else {}
+        models.append(_models.estimator(base, own))
+    if values.keys() - used:
+        option = _settings.settings()[min(values.keys() - used)].option
+        raise ValueError(f"None of the models has a setting {option}.")
+    return models
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Give what tells a person which fit is running, None where nobody watches."""
+    if not _show.interactive():
+        yield None
+        return
+    with _show.console(stderr=True).status("Linear methods ...") as status:
+
+        def tell(label: str, n_components: int, split: int) -> None:
+            status.update(f"Split {split + 1}: {label}, K = {n_components} ...")
+
+        yield tell
+
+
+def _print(found: "Comparison") -> None:
+    """Print K by model, the best of each K in bold."""
+    mean, error = found.mean, found.standard_error
+    table = _show.table("K", *map(_wrapped, found.fve))
+    for i, k in enumerate(found.n_components):
+        best = max(values[i] for values in mean.values())
+        cells = []
+        for name, values in mean.items():
+            text = _show.number(values[i])
+            text += f" ± {error[name][i]:.3f}" if found.n_splits > 1 else ""
+            cells.append(f"[bold]{text}[/]" if values[i] == best else text)
+        table.add_row(str(k), *cells)
+    _show.console().print(table)
+    rows = f"{found.n_train} rows to learn from, {found.n_test} held out"
+    over = f"; mean and standard error over {found.n_splits} splits" if found.n_splits > 1 else ""
+    _show.line(f"Held-out FVE: {rows}{over}.")
+
+
+def _wrapped(label: str) -> str:
+    """Break a label between its words, so that columns stay narrow."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])| ", "\n", label)

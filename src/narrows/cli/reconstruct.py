@@ -1,0 +1,33 @@
+"""``narrows reconstruct``."""
+
+from typing import Annotated
+
+import typer
+
+from narrows.cli import _data
+from narrows.cli._arguments import Data, Json, ModelFile, Table
+
+Level = Annotated[
+    int | None,
+    typer.Option(metavar="K", help="Use the first K components only; all by default."),
+]
+
+
+def reconstruct(
+    model: ModelFile, data: Data, output: Table, level: Level = None, as_json: Json = False
+) -> None:
+    """Write what rows become after passing through their code, in the units of the data.
+
+    Examples
+    --------
+    $ narrows reconstruct model.safetensors table.csv -o reconstructed.csv
+    $ narrows reconstruct model.safetensors table.csv --level 2 -o two.npy
+    """
+    _data.check_table(output)
+    import narrows
+
+    estimator = narrows.load(model)
+    found = estimator.reconstruct(_data.rows(data), level)
+    names = getattr(estimator, "feature_names_in_", None)
+    fitting = names is not None and found.shape[1:] == names.shape
+    _data.write(output, found, [str(name) for name in names] if fitting else None, as_json)

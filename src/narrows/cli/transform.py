@@ -1,0 +1,23 @@
+"""``narrows transform``."""
+
+from narrows.cli import _data, _show
+from narrows.cli._arguments import Data, Json, ModelFile, Table
+
+
+def transform(model: ModelFile, data: Data, output: Table, as_json: Json = False) -> None:
+    """Write the codes of rows: one column per component, most important first if ranked.
+
+    Columns have names in .csv, .tsv, .txt and .parquet files.
+
+    Examples
+    --------
+    $ narrows transform model.safetensors table.csv -o codes.csv
+    $ narrows transform model.safetensors run1.npy run2.npy -o codes.npy
+    """
+    _data.check_table(output)
+    import narrows
+
+    estimator = narrows.load(model)
+    codes = estimator.transform(_data.rows(data))
+    names = [str(name) for name in estimator.get_feature_names_out()]
+    _data.write(output, codes, names, as_json)
