@@ -47,7 +47,7 @@ lint: $(READY)
 	@$(BIN)/lint-imports
 
 readme: $(READY)
-	@$(BIN)/python .ci/readme.py README.md
+	@$(BIN)/python .ci/readme.py README.md docs/guide.md
 
 ci:
 	@.ci/run

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from helpers import QUICK, RANKED, estimators, short_name, table
-from narrows import L1, Autoencoder, Dense, HierarchicalAutoencoder, Training, source
+from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training, source
 from narrows.data.batches import Batch
 from narrows.estimators import _base, _fitting
 from narrows.parts import PARTS

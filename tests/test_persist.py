@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +56,7 @@ def outputs(model, X) -> dict[str, np.ndarray]:
 def assert_same(model, twin, X) -> None:
     assert type(twin) is type(model)
     assert vars(twin).keys() == vars(model).keys()
+    assert list(twin.history_) == list(model.history_)
     assert to_json(twin.get_params(deep=False)) == to_json(model.get_params(deep=False))
     assert_equal(outputs(model, X), outputs(twin, X))
 
@@ -94,11 +96,13 @@ def test_loading_gives_the_same_bits(estimator, likelihood, circular, path):
 
 
 @each_estimator
-def test_copies_and_pickles_give_the_same_bits(estimator):
+def test_copies_and_pickles_give_the_same_bits(estimator, tmp_path):
     X = table(n_rows=ROWS)
     model = clone(estimator).fit(X)
     assert_same(model, pickle.loads(pickle.dumps(model)), X)
     assert_same(model, copy.deepcopy(model), X)
+    joblib.dump(model, tmp_path / "model.joblib")
+    assert_same(model, joblib.load(tmp_path / "model.joblib"), X)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -404,8 +408,8 @@ def test_a_missing_folder(fitted, tmp_path):
 FOREIGN = "'{}' is not a model of narrows: {}. Write the name of a file that save wrote."
 DAMAGED = "'{}' is damaged: {}. Copy it again from its origin, or save the estimator again."
 UNFIT = (
-    "'{}' was written by narrows 0.1.0 and cannot be rebuilt by 0.1.0. {} "
-    "Save the estimator again, or install the other version."
+    f"'{{}}' was written by narrows {narrows.__version__} and cannot be rebuilt by "
+    f"{narrows.__version__}. {{}} Save the estimator again, or install the other version."
 )
 TRUNCATED = "it is truncated, or its header was changed"
 TAMPERED = "its content is not what was saved (the SHA-256 differs)"
@@ -486,8 +490,21 @@ def test_files_from_a_newer_format(fitted, path):
         persist.describe(path)
 
 
-def test_settings_that_cannot_be_read(fitted, path):
-    saved(fitted, path)
+@pytest.mark.parametrize(
+    "tensor",
+    [{"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}]
+    + [{"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}]
+    + [{"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 4]}],
+    ids=["type", "empty", "huge"],
+)
+def test_tensors_that_no_model_has(fitted, path, tensor):
+    with safe_open(saved(fitted, path), framework="numpy") as file:
+        header = json.dumps({"__metadata__": file.metadata(), "a": tensor}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(tensor["data_offsets"][1]))
+    refused(path, DAMAGED.format(path, TRUNCATED))
+
+
+def test_settings_that_cannot_be_read(path):
     deep = "[" * 200_000 + "]" * 200_000
     for text in ("", "no JSON", "[]", "5", '{"format": NaN}', deep, "{" * 9, '{"format": 1}'):
         path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}, {"narrows": text}))

@@ -46,8 +46,8 @@ def make():
         head,
         rows,
         (
-            "Asked: the circular component reaches 0.99 of the FVE of knowing the true angle, and its "
-            "code has no jump (2000 even steps around the circle); the plain one has."
+            "Asked: the circular component reaches 0.99 of the FVE of knowing the true angle, and "
+            "its code has no jump (2000 even steps around the circle); the plain one has."
         ),
     )
 

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 import narrows
 
 
-def planted(n_rows=4000, n_features=12, n_causes=3, seed=0):
+def planted(n_rows=1500, n_features=12, n_causes=3, seed=0):
     """Return rows, and the causes in the order of their importance.
 
     Each cause runs along a curve of its own in four dimensions, that bends but does not close;

@@ -33,7 +33,7 @@ _WHERE = {
     "lagged": "narrows.data.views",
     "windows": "narrows.data.views",
 }
-__all__ = [*sorted(_WHERE)]  # noqa: PLE0604
+__all__ = [*sorted(_WHERE)]
 
 if TYPE_CHECKING:
     from narrows.data.source import source as source

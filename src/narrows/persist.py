@@ -47,7 +47,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
     "sha256": str,
 }
 _AXES = ("architecture", "code", "ordering", "likelihood", "penalties")
-_LOSSES = ("train", "validation")
+_HISTORY = ("train_loss", "validation_loss", "learning_rate", "best_epoch", "best_loss")
 _NETWORKS = ("model.", "stream.")
 _DTYPES = ("F32", "F64", "I64")
 _STREAM = "narrows.estimators._fitting:Stream"
@@ -209,22 +209,25 @@ def describe(path: PathLike) -> dict[str, Any]:
 
 
 def _settings_of(estimator: Any) -> dict[str, Any]:
-    names = getattr(estimator, "feature_names_in_", None)
-    stream = getattr(estimator, "_stream", None)
+    e, stream = estimator, getattr(estimator, "_stream", None)
+    names = getattr(e, "feature_names_in_", None)
+    sizes = {
+        "event_shape": e._event_shape,
+        "target_shape": e._target_shape,
+        "n_features_in": e.n_features_in_,
+        "feature_names": None if names is None else list(names),
+        "n_restarts": e._ensemble.n_restarts,
+        "best": e._best,
+        "n_iter": e.n_iter_,
+    }
     return {
         "format": FORMAT,
         "version": __version__,
-        "estimator": type(estimator).__name__,
-        "parameters": _json(estimator.get_params(deep=False)),
-        "blueprint": _json(_choices(estimator._model.blueprint)),
-        "event_shape": list(estimator._event_shape),
-        "target_shape": list(estimator._target_shape),
-        "n_features_in": estimator.n_features_in_,
-        "feature_names": None if names is None else [str(name) for name in names],
-        "n_restarts": estimator._ensemble.n_restarts,
-        "best": estimator._best,
-        "n_iter": estimator.n_iter_,
-        "stream": None if stream is None else _passes(stream),
+        "estimator": type(e).__name__,
+        "parameters": _json(e.get_params(deep=False)),
+        "blueprint": _json(_choices(e._model.blueprint)),
+        **_json(sizes),
+        "stream": None if stream is None else _json(_passes(stream)),
     }
 
 
@@ -238,7 +241,7 @@ def _choices(blueprint: "Blueprint") -> dict[str, Any]:
 
 def _passes(stream: Any) -> dict[str, Any]:
     seeds = [[seed.entropy, seed.spawn_key, seed.n_children_spawned] for seed in stream.seeds]
-    return _json({"n_passes": stream.n_passes, "seeds": seeds})
+    return {"n_passes": stream.n_passes, "seeds": seeds}
 
 
 def _json(settings: dict[str, Any]) -> Any:
@@ -305,7 +308,7 @@ def _stream_arrays(estimator: Any) -> dict[str, Array]:
     stream = getattr(estimator, "_stream", None)
     if stream is None:
         return {}
-    moments = stream.optimizer["state"].get(0, {})
+    moments = (stream.optimizer or {"state": {}})["state"].get(0, {})
     arrays = _named("stream.optimizer", {k: v for k, v in moments.items() if v is not None})
     if stream.model is not estimator._ensemble:
         arrays |= _named("stream.model", dict(stream.model.named_parameters()))
@@ -329,7 +332,7 @@ def _digest(settings: dict[str, Any], arrays: dict[str, Array]) -> str:
     signed = {name: value for name, value in settings.items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(signed, sort_keys=True).encode())
     for name in sorted(arrays):
-        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"))
+        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)
         digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -411,7 +414,7 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
     fitted = {
         "n_features_in_": settings["n_features_in"],
         "n_iter_": settings["n_iter"],
-        "history_": _below("history", arrays),
+        "history_": {name: arrays[f"history.{name}"] for name in _HISTORY},
         "fve_restarts_": arrays["fve_restarts"],
         "_event_shape": tuple(settings["event_shape"]),
         "_target_shape": tuple(settings["target_shape"]),
@@ -493,7 +496,7 @@ def _check_shapes(arrays: dict[str, Array], model: "Model") -> None:
     """Raise ValueError unless the other tensors have the sizes of the model."""
     b, n_restarts = model.blueprint, arrays["fve_restarts"].shape[:1]
     n_values, n_outputs = (b.n_values,), (b.n_outputs,)
-    n_epochs, n_losses = (arrays[f"history.{loss}_loss"].shape[:1] for loss in _LOSSES)
+    n_epochs, n_losses = (arrays[f"history.{name}"].shape[:1] for name in _HISTORY[:2])
     shapes = {
         "input_scale.centre": n_values,
         "input_scale.width": n_values,

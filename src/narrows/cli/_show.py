@@ -87,12 +87,12 @@ def interactive() -> bool:
 # Tables
 
 
-def table(*columns: str, title: str | None = None) -> "Table":
+def table(*columns: str) -> "Table":
     """Return an empty table whose columns, but for the first, are numbers."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, title=title)
+    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for k, column in enumerate(columns):
         made.add_column(column, justify="right" if k else "left", no_wrap=True)
     return made
@@ -121,7 +121,7 @@ def fve_table(
     ranked = len(fve) > 1 or reference is None or len(reference) == 1
     columns = ["component", f"{label} FVE"] + (["increment"] if ranked else [])
     made = table(*columns, *([] if reference is None else ["PCA"]))
-    made.add_column("")
+    made.add_column("" if reference is None else "┿ PCA", no_wrap=True)
     for k, value in enumerate(fve):
         which = str(k + 1) if ranked else "all"
         cells = [which, number(value) + ("" if spread is None else f" ± {spread[k]:.3f}")]
@@ -131,16 +131,16 @@ def fve_table(
     return made
 
 
-def facts(facts: dict[str, str]) -> "Table":
-    """Return names and values below each other."""
+def facts(facts: dict[str, str]) -> None:
+    """Print names and values below each other."""
     from rich.table import Table
 
-    made = Table.grid(padding=(0, 2, 0, 0))
+    made = Table.grid(padding=(0, 2))
     made.add_column(style="dim", no_wrap=True)
     made.add_column()
     for name, value in facts.items():
-        made.add_row(name, value)
-    return made
+        made.add_row(f"  {name}", value)
+    console().print(made)
 
 
 def number(value: float) -> str:
@@ -149,7 +149,15 @@ def number(value: float) -> str:
 
 
 def bar(value: float, reference: float | None = None) -> str:
-    """Return a bar of a fraction, darker up to a reference."""
-    full = round(BAR * min(max(value, 0.0), 1.0))
-    known = 0 if reference is None else min(round(BAR * max(reference, 0.0)), full)
-    return f"[dim cyan]{'━' * known}[/][cyan]{'━' * (full - known)}[/]"
+    """Return a bar of a fraction, with a mark at a reference."""
+    cells = ["━"] * _cells(value) + [" "] * (BAR - _cells(value))
+    left, mark, right = "".join(cells), "", ""
+    if reference is not None and reference > 0:
+        at = max(_cells(reference), 1)
+        left, mark = "".join(cells[: at - 1]), "┿" if cells[at - 1] == "━" else "│"
+        right = "".join(cells[at:])
+    return f"[cyan]{left}[/][yellow]{mark}[/][cyan]{right.rstrip()}[/]"
+
+
+def _cells(value: float) -> int:
+    return round(BAR * min(max(value, 0.0), 1.0))

@@ -1,5 +1,7 @@
 """``narrows info``."""
 
+import math
+from pathlib import Path
 from typing import Any
 
 from narrows.cli import _results, _show
@@ -7,7 +9,7 @@ from narrows.cli._arguments import Json, ModelFile
 
 
 def info(model: ModelFile, as_json: Json = False) -> None:
-    """Print what a model file holds: settings, sizes, restarts, and what was explained.
+    """Print what a model file holds: sizes, what was explained, settings.
 
     Examples
     --------
@@ -23,15 +25,41 @@ def info(model: ModelFile, as_json: Json = False) -> None:
         _show.as_json({**header, **found})
         return
     _show.line(f"[bold]{_results.title(estimator)}[/]")
-    _show.console().print(_show.facts(_facts(header, estimator)))
+    _show.facts(_facts(model, header, estimator))
     _results.print_table(found, "validation")
-    _show.line("These rows chose epoch and restart; [bold]narrows score[/] measures on others.")
-    _show.console().print(_show.facts(_settings(header["parameters"])))
+    _show.line("These rows chose epoch and restart; [cyan]narrows score[/] measures on others.\n")
+    _show.line("[bold]Settings[/]")
+    _show.facts({key: _text(value) for key, value in header["parameters"].items()})
 
 
-def _facts(header: dict[str, Any], estimator: Any) -> dict[str, str]:
-    return {}
+def _facts(path: str, header: dict[str, Any], estimator: Any) -> dict[str, str]:
+    """Return sizes, by name."""
+    features, names = header["event_shape"], header["feature_names"]
+    n_weights = sum(weight.numel() for weight in estimator._model.parameters())
+    best = int(estimator.history_["best_epoch"][estimator.history_["best_loss"].argmin()])
+    return {
+        "file": f"{path}, {Path(path).stat().st_size / 1e6:.1f} MB, narrows {header['version']}",
+        "features": f"{math.prod(features)}" + (f" ({_short(names)})" if names else _shape(features)),
+        "weights": f"{n_weights} a restart",
+        "restarts": f"{header['n_restarts']} kept",
+        "epochs": f"{header['n_iter']}, the best after {best}",
+    }
 
 
-def _settings(parameters: dict[str, Any]) -> dict[str, str]:
-    return {}
+def _shape(shape: list[int]) -> str:
+    return f" ({' × '.join(map(str, shape))})" if len(shape) > 1 else ""
+
+
+def _short(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _text(value: Any) -> str:
+    """Return a setting as it is written on the command line."""
+    if isinstance(value, dict):
+        name = value["part"].partition(".")[2]
+        inner = ", ".join(f"{key} {_text(each)}" for key, each in value.items() if key != "part")
+        return f"{name} ({inner})" if inner else name
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value)) or "none"
+    return "none" if value is None else str(value)

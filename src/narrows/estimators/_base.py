@@ -87,17 +87,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         NonFiniteLossError
             If the losses of all restarts became NaN or infinite; the weights before are kept.
         """
-        recipe_of = _checks.check(self)
+        settings = _checks.check(self)
+        self.__dict__.pop("_stream", None)
         rows, targets = self._learn_rows(X, target)
         weight = self._weights(sample_weight, rows)
         children = seeds(self.random_state, 2 + self.n_init)
         train, held = self._split(rows, weight, groups, validation, children[0])
-        self._learn_scales(rows, targets, weight, recipe_of)
+        self._learn_scales(rows, targets, weight, settings)
         task = _fitting.Task(
             self._batch(rows, targets, weight, train),
             self._validation(rows, targets, weight, held, validation),
         )
-        recipe = recipe_of.recipe(self._input_scale, self._target_scale)
+        recipe = settings.recipe(self._input_scale, self._target_scale)
         model = _fitting.build(recipe, task, children[2:])
         try:
             history = _fitting.learn(model, recipe, task, children[1:])
@@ -110,9 +111,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Take one pass over the rows of X, one epoch of the schedule.
 
-        The first call learns the scaling and the start from its rows, and both stay as they are;
-        later calls continue the optimiser and the schedule. No rows are held out: the weights
-        are the last ones, and `fve_` is measured on the rows of the call.
+        The first call learns the scaling and the start from its rows, unless the estimator is
+        fitted already; both stay as they are, and later calls continue the optimiser and the
+        schedule. No rows are held out: the weights are the last ones, and `fve_` is measured on
+        the rows of the call.
 
         Parameters
         ----------
@@ -124,22 +126,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         self
         """
-        recipe_of = _checks.check(self)
-        first = not hasattr(self, "_stream")
-        if first:
-            rows, targets = self._learn_rows(X, None)
-        else:
-            rows = targets = self._known_rows(X)
-            _rows.check_finite("X", rows, self.missing)
+        settings = _checks.check(self)
+        first = not hasattr(self, "_model")
+        rows, targets = self._learn_rows(X, None) if first else self._pair(X, None)
         weight = self._weights(sample_weight, rows)
-        everything = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
         if first:
-            self._learn_scales(rows, targets, weight, recipe_of)
-        recipe = recipe_of.recipe(self._input_scale, self._target_scale)
-        task = _fitting.Task(self._batch(rows, targets, weight, everything), None)
-        if first:
+            self._learn_scales(rows, targets, weight, settings)
+        present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
+        task = _fitting.Task(self._batch(rows, targets, weight, present), None)
+        recipe = settings.recipe(self._input_scale, self._target_scale)
+        if not hasattr(self, "_stream"):
             children = seeds(self.random_state, 2 + self.n_init)
-            self._stream = _fitting.Stream(_fitting.build(recipe, task, children[2:]), children[1:])
+            model = _fitting.build(recipe, task, children[2:]) if first else self._ensemble
+            self._stream = _fitting.Stream(model, children[1 : 2 + model.n_restarts])
         self._keep(self._stream.model, self._stream.pass_over(recipe, task), task)
         return self
 
@@ -224,7 +223,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if given is None:
             return self._batch(rows, targets, weight, held) if len(held) else None
         X, target = given if isinstance(given, tuple) else (given, None)
-        return self._batch(*self._checked_pair(X, target), None, None)
+        return self._batch(*self._pair(X, target), None, None)
 
     def _keep(self, model: Model, history: Any, task: _fitting.Task) -> None:
         """Set the fitted attributes."""
@@ -412,12 +411,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     # Between the data and the model
 
     def _known_rows(self, X: Any) -> Source:
-        check_is_fitted(self)
         rows = _rows.rows_of(self, X, reset=False)
         _rows.check_shape("X", rows, self._event_shape)
         return rows
 
     def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
+        check_is_fitted(self)
+        return self._pair(X, target)
+
+    def _pair(self, X: Any, target: Any) -> tuple[Source, Source]:
         rows = self._known_rows(X)
         _rows.check_finite("X", rows, self.missing)
         if target is not None:

@@ -98,8 +98,8 @@ def report(
         _event_shape(event_shape, targets),
     )
     title = _title(subject) if title is None else title
-    page = _render(title, _sections(subject, swap_check, random_state))
     with atomic(path) as temporary:
+        page = _render(title, _sections(subject, swap_check, random_state))
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
 
