@@ -12,7 +12,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import jaxtyping
 import pytest
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,11 +20,15 @@ if "narrows" in sys.modules:
     raise RuntimeError("narrows was imported before its annotations could be checked")
 
 
+# An int is a float, as in the type checkers' numeric tower.
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
 def typechecker(function: Callable[..., Any]) -> Callable[..., Any]:
     """Check a function with beartype, which knows `Self` only where it decorates the class."""
     hints = function.__annotations__.items()
     function.__annotations__ = {name: Any if hint is Self else hint for name, hint in hints}
-    return beartype(function)
+    return checked(function)
 
 
 jaxtyping.install_import_hook("narrows", f"{__name__}.typechecker")

@@ -7,14 +7,13 @@ from sklearn.base import clone
 
 from narrows.parts import ESTIMATORS, PARTS, load
 
-QUICK = {
-    "hidden_layer_sizes": (16,),
-    "max_epochs": 5,
-    "batch_size": 32,
-    "learning_rate": 0.02,
-    "random_state": 0,
-}
 RANKED = [name for name in PARTS["ordering"] if name != "none"]
+
+
+def quick(**settings) -> dict:
+    """Settings of a fit that takes a moment, with some of one's own."""
+    common = {"hidden_layer_sizes": (16,), "max_epochs": 5, "batch_size": 32}
+    return {**common, "learning_rate": 0.02, "random_state": 0, **settings}
 
 
 def estimators(**settings) -> Iterator:
@@ -53,3 +52,51 @@ def table(likelihood: str = "gaussian", n_rows: int = 200, n_values: int = 6, se
     curves = np.column_stack([u, v, 0.6 * (u**2 - 1), 0.6 * (v**2 - 1), 0.6 * u * v])
     mean = curves @ rng.normal(size=(5, n_values)) / 2
     return TARGETS[likelihood](mean, rng).astype(np.float64)
+
+
+# Known truth
+
+
+def planted_order(n_rows: int = 1500, n_values: int = 12, seed: int = 0):
+    """Rows `Σ a_j f_j(u_j)` of curves f_j in directions of their own, and the sources u."""
+    rng = np.random.default_rng(seed)
+    sources = rng.uniform(-1, 1, (n_rows, 3))
+    directions = np.linalg.qr(rng.normal(size=(n_values, n_values)))[0]
+    X = rng.normal(scale=0.05, size=(n_rows, n_values))
+    for j, importance in enumerate((3, 2, 1.3)):
+        angle = 0.75 * np.pi * sources[:, j]
+        curve = np.column_stack([np.sin(angle), np.cos(angle), np.sin(2 * angle) / 2])
+        X += importance * curve @ directions[3 * j : 3 * j + 3]
+    return X, sources
+
+
+def noisy_circle(n_rows: int = 600, n_values: int = 10, noise: float = 0.05, seed: int = 0):
+    """Rows on a circle, their angles, and the fraction explained by knowing these."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(-np.pi, np.pi, n_rows)
+    plane = np.linalg.qr(rng.normal(size=(n_values, n_values)))[0][:2]
+    truth = np.column_stack([np.cos(angle), np.sin(angle)]) @ plane
+    X = truth + rng.normal(scale=noise, size=truth.shape)
+    return X, angle, 1 - np.square(X - truth).sum() / np.square(X - X.mean(0)).sum()
+
+
+def _curved(rng, n_rows: int, n_values: int):
+    u, v = rng.normal(size=(2, n_rows))
+    curves = np.column_stack([u, v, u * v, u**2])
+    return curves @ rng.normal(size=(4, n_values)) + rng.normal(scale=0.3, size=(n_rows, n_values))
+
+
+def _constant_columns(rng):
+    X = _curved(rng, 150, 8)
+    X[:, ::3] = 7
+    return X
+
+
+HOSTILE: dict[str, Callable] = {
+    "offset": lambda rng: _curved(rng, 150, 8) + 1e6,
+    "scales": lambda rng: _curved(rng, 150, 8) * np.logspace(-6, 6, 8),
+    "wide": lambda rng: _curved(rng, 60, 150),
+    "few rows": lambda rng: _curved(rng, 45, 8),
+    "heavy tails": lambda rng: _curved(rng, 150, 8) * rng.standard_t(2, (150, 1)),
+    "constant columns": _constant_columns,
+}

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from helpers import QUICK, estimators, short_name, table
+from helpers import estimators, quick, short_name, table
 from narrows import Autoencoder, HierarchicalAutoencoder, Training
 
 MINIBATCHES = "a weighted row stands in one minibatch, its copies in several (as for SGDClassifier)"
@@ -18,7 +18,7 @@ EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": MINIBATCHES,
     "check_sample_weight_equivalence_on_sparse_data": MINIBATCHES,
 }
-each_estimator = pytest.mark.parametrize("estimator", [*estimators(**QUICK)], ids=short_name)
+each_estimator = pytest.mark.parametrize("estimator", [*estimators(**quick())], ids=short_name)
 
 
 @pytest.mark.filterwarnings(
@@ -53,7 +53,7 @@ def test_pipeline_passes_labels_that_play_no_role(estimator):
 
 def test_grid_search_reaches_nested_settings():
     grid = {"training__patience": [1, 2], "n_components": [1, 3]}
-    search = GridSearchCV(HierarchicalAutoencoder(**QUICK, training=Training()), grid, cv=2)
+    search = GridSearchCV(HierarchicalAutoencoder(**quick(training=Training())), grid, cv=2)
     search.fit(table())
     assert search.best_params_["n_components"] == 3
     assert search.best_estimator_.training.patience in grid["training__patience"]
@@ -72,7 +72,7 @@ def test_frames_in_frames_out(library, circular_output):
     frame = {"pandas": pd, "polars": pl}[library].DataFrame(
         dict(zip("abcdef", table().T, strict=True))
     )
-    model = Autoencoder(**QUICK, circular=(0,), circular_output=circular_output).fit(frame)
+    model = Autoencoder(**quick(circular=(0,), circular_output=circular_output)).fit(frame)
     assert list(model.feature_names_in_) == list("abcdef")
     codes = model.set_output(transform=library).transform(frame)
     assert type(codes) is type(frame)

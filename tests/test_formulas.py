@@ -9,7 +9,7 @@ from scipy import special, stats
 from sklearn import metrics
 
 import narrows
-from helpers import QUICK, TARGETS, table
+from helpers import TARGETS, quick, table
 from narrows.data.batches import Batch
 from narrows.model import Blueprint, Model
 from narrows.nn.code import Layout
@@ -143,7 +143,7 @@ def test_fve(name, gaps, rng):
     X, weight = table(name), rng.uniform(0.1, 3, 200)
     observed = rng.random(X.shape) >= gaps
     holed = np.where(observed, X, np.nan)
-    model = narrows.HierarchicalAutoencoder(**QUICK, likelihood=name, missing="ignore").fit(holed)
+    model = narrows.HierarchicalAutoencoder(**quick(likelihood=name, missing="ignore")).fit(holed)
 
     scale = standardise(holed) if likelihood.scales_target else identity
     for level, explained in enumerate(model.fve(holed, sample_weight=weight)):
@@ -293,7 +293,7 @@ def test_level_weights(ordering):
     ("nested", "weights"),
     [
         (narrows.Nested(), np.full(K, 1 / K)),
-        (narrows.Nested("geometric", rate=0.4), np.array([1, 0.6, 0.36]) / 1.96),
+        (narrows.Nested(rate=0.4), np.array([1, 0.6, 0.36]) / 1.96),
     ],
 )
 def test_random_prefixes_average_to_the_mean_over_levels(nested, weights):
@@ -302,14 +302,14 @@ def test_random_prefixes_average_to_the_mean_over_levels(nested, weights):
     x = array(batch.x)
     levels = decode_shared(model.decoder, code_of(model, x))
     assert expected == pytest.approx(weights @ [squared(x, q).mean() for q in levels], rel=1e-6)
-    model.seed([torch.Generator().manual_seed(0)])
+    model.train().seed([torch.Generator().manual_seed(0)])
     draws = [model.terms(batch)[0].item() for _ in range(400)]
     assert abs(np.mean(draws) - expected) < 4 * np.std(draws) / 20
 
 
 def test_circular_components_come_out_as_angles_or_pairs(rng):
     X = table()
-    settings = {**QUICK, "n_components": 3, "circular": (1,)}
+    settings = quick(n_components=3, circular=(1,))
     angles = narrows.Autoencoder(**settings).fit(X)
     pairs = narrows.Autoencoder(**settings, circular_output="cos_sin").fit(X)
     z, zz = angles.transform(X), pairs.transform(X)
@@ -355,7 +355,7 @@ def test_dropout_keeps_the_mean():
 
 def test_contributions_add_up():
     X = table()
-    model = narrows.HierarchicalAutoencoder(3, ordering="boosted", **QUICK).fit(X)
+    model = narrows.HierarchicalAutoencoder(3, ordering="boosted", **quick()).fit(X)
     total = X.mean(0) + sum(model.contribution(X, k) for k in (1, 2, 3))
     np.testing.assert_allclose(total, model.reconstruct(X), atol=1e-4)
 
@@ -385,7 +385,7 @@ def test_penalty(name):
 @each_likelihood
 def test_scores_and_loss_terms(name):
     X = table(name)
-    model = narrows.Autoencoder(**QUICK, likelihood=name, penalties=list(PARTS["penalty"])).fit(X)
+    model = narrows.Autoencoder(**quick(likelihood=name, penalties=list(PARTS["penalty"]))).fit(X)
     scale = standardise(X) if resolve("likelihood", name).scales_target else identity
     mean = scale(model.reconstruct(X).astype(float))
     losses = REFERENCE[name][1](scale(X), mean, learned_width(model, 0)).sum(1)
@@ -420,7 +420,7 @@ def test_weights_act_as_copies_through_a_whole_fit(ordering, rng):
     X, counts = table(n_rows=30), rng.integers(0, 4, 30)
     copies = np.repeat(X, counts, axis=0)
     whole = narrows.Training(validation_fraction=0, precision="float64")
-    model = narrows.Autoencoder(**QUICK, ordering=ordering, batch_size=1000, training=whole)
+    model = narrows.Autoencoder(**quick(ordering=ordering, batch_size=1000, training=whole))
     expected, fve = model.fit(copies).transform(X), model.fve(copies)
     np.testing.assert_allclose(model.fve(X, sample_weight=counts), fve, rtol=1e-9)
     np.testing.assert_allclose(model.fit(X, sample_weight=counts).transform(X), expected, rtol=1e-6)

@@ -11,13 +11,13 @@ import torch
 from scipy import sparse
 from sklearn.base import clone
 
-from helpers import QUICK, RANKED, estimators, short_name, table
+from helpers import RANKED, estimators, quick, short_name, table
 from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training, source
 from narrows.data.batches import Batch
 from narrows.estimators import _base, _fitting
 from narrows.parts import PARTS
 
-each_estimator = pytest.mark.parametrize("estimator", [*estimators(**QUICK)], ids=short_name)
+each_estimator = pytest.mark.parametrize("estimator", [*estimators(**quick())], ids=short_name)
 each_ordering = pytest.mark.parametrize("ordering", PARTS["ordering"])
 same_bits = np.testing.assert_array_equal
 FLOAT64 = Training(precision="float64")
@@ -28,7 +28,7 @@ FLOAT64 = Training(precision="float64")
 
 @pytest.mark.parametrize("ordering", RANKED)
 def test_a_level_depends_on_its_own_components_only(ordering):
-    estimator = HierarchicalAutoencoder(3, ordering=ordering, circular=(1,), **QUICK).fit(table())
+    estimator = HierarchicalAutoencoder(3, ordering=ordering, circular=(1,), **quick()).fit(table())
     model, component = estimator._model, np.array(estimator._model.blueprint.layout.component)
     features = torch.randn(1, 1, 4, generator=torch.Generator().manual_seed(0))
     for level in range(3):
@@ -135,7 +135,7 @@ def containers(folder):
 
 def test_containers_do_not_matter(tmp_path):
     X = table()
-    estimator = HierarchicalAutoencoder(**QUICK)
+    estimator = HierarchicalAutoencoder(**quick())
     codes, fve = estimator.fit(X).transform(X), estimator.fve(X)
     for name, rows in containers(tmp_path).items():
         other = clone(estimator).fit(rows)
@@ -146,7 +146,7 @@ def test_containers_do_not_matter(tmp_path):
 def test_events_are_flattened_and_come_back_in_their_shape():
     X = table()
     flat, curved = (
-        clone(HierarchicalAutoencoder(**QUICK)).fit(x) for x in (X, X.reshape(-1, 2, 3))
+        clone(HierarchicalAutoencoder(**quick())).fit(x) for x in (X, X.reshape(-1, 2, 3))
     )
     same_bits(curved.transform(X.reshape(-1, 2, 3)), flat.transform(X))
     same_bits(curved.reconstruct(X.reshape(-1, 2, 3)), flat.reconstruct(X).reshape(-1, 2, 3))
@@ -168,7 +168,7 @@ def test_own_target_is_the_input(estimator):
 @pytest.mark.parametrize("likelihood", PARTS["likelihood"])
 def test_missing_entries_contribute_exactly_nothing(ordering, likelihood):
     X = table(likelihood)
-    settings = {**QUICK, "likelihood": likelihood, "ordering": ordering}
+    settings = quick(likelihood=likelihood, ordering=ordering)
     model = Autoencoder(**settings).fit(X)._model
     rows = torch.as_tensor(X, dtype=torch.float32)
     observed = torch.rand(X.shape, generator=torch.Generator().manual_seed(0)) < 0.7
@@ -183,7 +183,7 @@ def test_missing_entries_contribute_exactly_nothing(ordering, likelihood):
 
 def test_missing_entries_enter_as_the_mean():
     X = table()
-    model = Autoencoder(**QUICK, missing="ignore").fit(X)
+    model = Autoencoder(**quick(missing="ignore")).fit(X)
     holed, filled = X.copy(), X.copy()
     holed[::3, 1], filled[::3, 1] = np.nan, X[:, 1].mean()
     np.testing.assert_allclose(model.transform(holed), model.transform(filled), atol=1e-5)
@@ -206,8 +206,8 @@ def test_same_seed_same_bits(estimator):
 def test_random_state_takes_generators():
     X = table()
     for make in (np.random.default_rng, np.random.RandomState):
-        codes = Autoencoder(**{**QUICK, "random_state": make(0)}).fit(X).transform(X)
-        same_bits(Autoencoder(**{**QUICK, "random_state": make(0)}).fit(X).transform(X), codes)
+        codes = Autoencoder(**quick(random_state=make(0))).fit(X).transform(X)
+        same_bits(Autoencoder(**quick(random_state=make(0))).fit(X).transform(X), codes)
 
 
 def global_states():
@@ -218,7 +218,7 @@ def global_states():
 @pytest.mark.parametrize("random_state", [0, None])
 def test_global_random_state_is_neither_read_nor_changed(random_state):
     X = table()
-    settings = {**QUICK, "random_state": random_state, "architecture": Dense((8,), dropout=0.3)}
+    settings = quick(random_state=random_state, architecture=Dense((8,), dropout=0.3))
     estimator = HierarchicalAutoencoder(ordering="nested", **settings)
     before = global_states()
     estimator.fit(X).partial_fit(X)
@@ -237,7 +237,7 @@ def test_global_random_state_is_neither_read_nor_changed(random_state):
 def test_a_restart_is_the_same_alone(ordering, precision, tolerance, monkeypatch):
     """Side by side with others: same start, batches and noise, to rounding."""
     X = table()
-    settings = {**QUICK, "architecture": Dense((8,), dropout=0.2), "likelihood": "student_t"}
+    settings = quick(architecture=Dense((8,), dropout=0.2), likelihood="student_t")
     training = Training(precision=precision, patience=1, clip_norm=0.5)
     several = Autoencoder(ordering=ordering, n_init=3, training=training, **settings)
     split, order, *starts = _base.seeds(0, 5)
@@ -258,10 +258,10 @@ def test_thread_count_is_restored():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        Autoencoder(**QUICK).fit(table())
+        Autoencoder(**quick()).fit(table())
         assert torch.get_num_threads() == 3
         with pytest.raises(FloatingPointError):
-            Autoencoder(**{**QUICK, "learning_rate": 1e30}).fit(table())
+            Autoencoder(**quick(learning_rate=1e30)).fit(table())
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

@@ -16,8 +16,10 @@ from narrows.plots import (
     comparison,
     decoded_grid,
     draw_event,
+    feature_maps,
     matrix,
     reconstructions,
+    responses,
     scree,
     training_curves,
     traversal,
@@ -47,6 +49,8 @@ ON_FIGURES: dict[str, Callable[..., Any]] = {
     "traversed curves": lambda fig: traversal(random(3, 5, 64), STEPS, fig=fig),
     "mosaic": lambda fig: decoded_grid(random(4, 4, 3, 6, 8), SIDE, SIDE, fig=fig),
     "multiples": lambda fig: decoded_grid(random(4, 4, 9), SIDE, SIDE, fig=fig),
+    "responses": lambda fig: responses(random(3, 5, 9), STEPS, fig=fig),
+    "maps": lambda fig: feature_maps(random(4, 4, 9), SIDE, SIDE, circular=(1,), fig=fig),
     "image pairs": lambda fig: reconstructions(
         random(9, 6, 6), random(9, 6, 6), random(9), fig=fig
     ),
@@ -106,6 +110,9 @@ def test_training_curves_mark_the_weights_kept():
     one = training_curves(loss + 1, loss, best_epoch=1)
     assert one.collections[0].get_offsets().tolist() == [[2, 1]]
     assert len(training_curves(loss).lines) == 2
+    started = training_curves(loss[1:], loss, best_epoch=np.array([0, 0]))
+    assert [line.get_xdata().tolist() for line in started.lines[::2]] == [[1, 2], [0, 1, 2]]
+    assert started.collections[0].get_offsets()[:, 0].tolist() == [0, 0]
 
 
 def test_training_curves_are_logarithmic_only_where_that_helps():
@@ -212,6 +219,15 @@ def test_event_shape_must_fit():
         traversal(random(3, 5, 64), STEPS, event_shape=(8, 9))
 
 
+def test_colours_and_axes_end_where_told():
+    images = traversal(random(2, 5, 8, 8), STEPS[:2], limits=(-1, 3)).axes
+    assert {ax.images[0].get_clim() for ax in images} == {(-1, 3)}
+    curves = traversal(random(2, 5, 20), STEPS[:2], limits=(-10, 10)).axes
+    assert curves[0].get_ylim() == pytest.approx((-11, 11))
+    plane = decoded_grid(random(4, 4, 8, 8), SIDE, SIDE, limits=(-1, 3)).axes[0]
+    assert plane.images[0].get_clim() == (-1, 3)
+
+
 def test_traversal_grids_images_and_overlays_curves():
     images = traversal(random(3, 5, 8, 8), STEPS).axes
     assert len(images) == 15
@@ -234,9 +250,27 @@ def test_decoded_grid_runs_right_and_up():
     assert picture[:4, 14:].min() == 1
     assert picture.sum() == 28
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["5", "6"]
-    curves = decoded_grid(decoded.reshape(3, 2, 28), first, second).axes
-    assert len(curves) == 6
-    assert [float(ax.lines[0].get_ydata().sum()) for ax in curves] == [0, 0, 28, 0, 0, 0]
+    (ax,) = decoded_grid(decoded.reshape(3, 2, 28), first, second).axes
+    tops = [line.get_ydata().max() % 1 for line in ax.lines[1::2]]
+    assert np.argmax(np.abs(np.subtract(tops, tops[0]))) == 5
+    assert ax.lines[-1].get_xdata().mean() == pytest.approx(2)
+    assert ax.get_xlim() == (-0.5, 2.5)
+
+
+def test_features_that_move_most_are_shown():
+    decoded = np.zeros((2, 5, 12))
+    decoded[0] = np.linspace(0, 1, 5)[:, None] * np.arange(12)
+    names = [f"f{j}" for j in range(12)]
+    figure = responses(decoded, STEPS[:2], feature_names=names, circular=(1,))
+    assert [ax.get_xlabel() for ax in figure.axes] == ["component 1", "component 2"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names[2:]
+    assert figure.axes[1].get_xticks().tolist() == pytest.approx([-np.pi, 0, np.pi])
+    maps = feature_maps(np.stack([decoded[0]] * 4), SIDE, STEPS[0], feature_names=names)
+    titles = [ax.get_title() for ax in maps.axes if ax.images]
+    assert titles == names[3:]
+    assert {ax.images[0].get_clim() for ax in maps.axes if ax.images} == {(-11, 11)}
+    with pytest.raises(ValueError, match="Write: 12 names"):
+        responses(decoded, STEPS[:2], feature_names=["a"])
 
 
 def test_reconstructions_shows_best_and_worst():

@@ -54,6 +54,7 @@ class Tags(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
+        self.found.append(tag)
         self.attributes += attrs
 
     def handle_endtag(self, tag):
@@ -177,7 +178,7 @@ def test_the_same_page_again_and_no_half_page(model, tmp_path, monkeypatch):
         return re.sub("<time>.*?</time>", "", page)
 
     assert written() == written()
-    monkeypatch.setattr(Path, "write_text", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("narrows.report.page._sections", lambda *_: 1 / 0)
     before = (tmp_path / "a.html").read_bytes()
     with pytest.raises(ZeroDivisionError):
         report(model, TEST, tmp_path / "a.html")
@@ -226,6 +227,17 @@ def test_the_facts_are_those_of_the_estimator(model):
     assert facts.loss == pytest.approx(-model.score_samples(TEST))
     assert n_repeated(facts.rows, facts.rows) == 30
     assert n_repeated(facts.rows, facts.train[0]) == 0
+
+
+def test_restarts_that_kept_their_start_do_not_count_as_agreeing(model):
+    same = model.restarts_[0]
+    same._ensemble = model._ensemble
+    facts = subject(same)
+    one = facts.codes
+    facts.__dict__["restart_codes"] = np.stack([one, one])
+    assert facts.n_distinct == 1
+    assert facts.agreement is None
+    assert "their common start" in facts.no_agreement
 
 
 def test_the_settings_run_and_give_the_same_fit(model):

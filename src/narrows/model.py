@@ -47,6 +47,10 @@ class Model(nn.Module):
     n_restarts : int
     """
 
+    _masks: Tensor
+    _weights: Tensor
+    _index: Tensor
+
     def __init__(self, blueprint: Blueprint, n_restarts: int) -> None:
         super().__init__()
         self.blueprint = blueprint

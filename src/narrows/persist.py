@@ -5,6 +5,7 @@ are looked up by name in `narrows.parts`, and everything is checked before it is
 """
 
 import hashlib
+import importlib.metadata
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialised
 from sklearn.utils.validation import check_is_fitted
 
-from narrows import __version__, parts
+from narrows import parts
 from narrows._errors import ModelFileError, nearest
 from narrows._files import atomic, require_file
 from narrows._types import Array, PathLike
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SUFFIX = ".safetensors"
+VERSION = importlib.metadata.version("narrows")
 
 _KEY = "narrows"
 _HEADER: dict[str, type | tuple[type, ...]] = {
@@ -36,6 +38,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
     "estimator": str,
     "parameters": dict,
     "blueprint": dict,
+    "has_target": bool,
     "event_shape": list,
     "target_shape": list,
     "n_features_in": int,
@@ -90,8 +93,9 @@ def save(estimator: Any, path: PathLike) -> None:
     >>> import numpy as np
     >>> from narrows import Autoencoder
     >>> X = np.random.default_rng(0).normal(size=(100, 3))
-    >>> save(Autoencoder(2, max_epochs=2).fit(X), "model.safetensors")
-    >>> save(Autoencoder(2).fit(X), "model.pkl")
+    >>> model = Autoencoder(2, max_epochs=2).fit(X)
+    >>> save(model, "model.safetensors")
+    >>> save(model, "model.pkl")
     Traceback (most recent call last):
         ...
     ValueError: path='model.pkl' must end in '.safetensors'. Write 'model.safetensors'.
@@ -165,7 +169,7 @@ def load(path: PathLike) -> Any:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelFileError(
             f"'{path}' was written by narrows {settings['version']} and cannot be rebuilt by "
-            f"{__version__}. {reason} Save the estimator again, or install the other version."
+            f"{VERSION}. {reason} Save the estimator again, or install the other version."
         ) from error
 
 
@@ -183,8 +187,8 @@ def describe(path: PathLike) -> dict[str, Any]:
     -------
     dict
         ``estimator`` (name of the class), ``parameters`` (parts as dictionaries), ``blueprint``
-        (parts and sizes of the network), ``event_shape``, ``target_shape``, ``n_features_in``,
-        ``feature_names``, ``n_restarts``, ``best`` (restart, from 0), ``n_iter``, ``stream``
+        (parts and sizes of the network), ``has_target``, ``event_shape``, ``target_shape``,
+        ``n_features_in``, ``feature_names``, ``n_restarts``, ``best`` (restart, from 0), ``n_iter``, ``stream``
         (None without `partial_fit`), ``format``, ``version`` and ``sha256``.
 
     Raises
@@ -212,6 +216,7 @@ def _settings_of(estimator: Any) -> dict[str, Any]:
     e, stream = estimator, getattr(estimator, "_stream", None)
     names = getattr(e, "feature_names_in_", None)
     sizes = {
+        "has_target": e._has_target,
         "event_shape": e._event_shape,
         "target_shape": e._target_shape,
         "n_features_in": e.n_features_in_,
@@ -222,7 +227,7 @@ def _settings_of(estimator: Any) -> dict[str, Any]:
     }
     return {
         "format": FORMAT,
-        "version": __version__,
+        "version": VERSION,
         "estimator": type(e).__name__,
         "parameters": _json(e.get_params(deep=False)),
         "blueprint": _json(_choices(e._model.blueprint)),
@@ -416,6 +421,7 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
         "n_iter_": settings["n_iter"],
         "history_": {name: arrays[f"history.{name}"] for name in _HISTORY},
         "fve_restarts_": arrays["fve_restarts"],
+        "_has_target": settings["has_target"],
         "_event_shape": tuple(settings["event_shape"]),
         "_target_shape": tuple(settings["target_shape"]),
         "_input_scale": scale,

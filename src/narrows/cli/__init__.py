@@ -114,7 +114,7 @@ def _sentence(error: Exception) -> str:
 def _usage(error: Any) -> str:
     path = error.ctx.command_path if error.ctx else "narrows"
     if not hasattr(error, "possibilities"):
-        return f"{error.format_message()} See {path} --help."
+        return f"{error.format_message().rstrip('.')}. See {path} --help."
     options = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
     hint = nearest(error.option_name, options) or f" See {path} --help."
     return f"There is no option {error.option_name!r}.{hint}"

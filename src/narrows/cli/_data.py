@@ -35,7 +35,10 @@ class Material:
             *(None if column is None else column[index] for column in columns),
         )
 
-    def split(self, model: Any, fraction: float) -> "tuple[Material, Material | None]":
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def split(self, model: Any, fraction: float) -> "tuple[Material, Material]":
         """Return the training part and the test part: the same rows whenever data and model are.
 
         Test rows are chosen as the model chooses its validation rows: ``training.split``.
@@ -47,10 +50,10 @@ class Material:
         if not 0 <= fraction < 1:
             raise ValueError(f"--test-fraction {fraction} must be in [0, 1). Write 0.2, say.")
         if fraction == 0:
-            return self, None
+            return self, self.rows(np.arange(0))
         how = "random" if model.training is None else model.training.split
         train, test = split_rows(
-            len(self.data),
+            len(self),
             fraction,
             how,
             rng=np.random.default_rng([model.random_state or 0, 1]),
@@ -128,12 +131,12 @@ def save(path: str, array: "Array", names: Sequence[str] | None) -> None:
     writers.write(path, array, names)
 
 
-def save_figure(path: str, ax: Any, dpi: int = 200) -> None:
-    """Write the figure of some axes, whole or not at all."""
+def save_figure(path: str, figure: Any) -> None:
+    """Write a figure, whole or not at all."""
     from narrows._files import atomic
 
     with atomic(path) as temporary:
-        ax.figure.savefig(temporary, dpi=dpi)
+        figure.savefig(temporary, dpi=160)
 
 
 def check_table(path: str) -> None:

@@ -41,13 +41,15 @@ def page(usage: str, text: str, panels: dict[str, list[Entry]], examples: str = 
 
     shown = Console(highlight=False)
     shown.width = min(shown.width, WIDTH)
+    names = [name for entries in panels.values() for name, *_ in entries]
+    left = max((len(name) for name in names if len(name) <= LEFT), default=LEFT)
     with shown.capture() as captured:
         shown.print(Text(usage), style="bold")
         for paragraph in text.split("\n\n"):
             shown.print("\n" + " ".join(paragraph.split()), markup=False)
         for heading, entries in panels.items():
             shown.print(f"\n[bold]{heading}[/]")
-            shown.print(*_rows(entries), sep="\n")
+            shown.print(*_rows(entries, left), sep="\n")
         if examples:
             shown.print("\n[bold]Examples[/]")
             for line in examples.splitlines():
@@ -56,7 +58,7 @@ def page(usage: str, text: str, panels: dict[str, list[Entry]], examples: str = 
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
-def _rows(entries: Iterable[Entry]) -> Iterable[Any]:
+def _rows(entries: Iterable[Entry], width: int) -> Iterable[Any]:
     """Yield an entry as two columns, or below each other where the first is long."""
     from rich.padding import Padding
     from rich.table import Table
@@ -67,9 +69,9 @@ def _rows(entries: Iterable[Entry]) -> Iterable[Any]:
         left = Text.assemble((option, "cyan"), space, (metavar, "yellow"))
         right = Text.assemble(text, (f" [{default}]" if default else "", "dim"))
         row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_column(width=LEFT, no_wrap=True)
+        row.add_column(width=width, no_wrap=True)
         row.add_column()
-        if len(name) > LEFT:
+        if len(name) > width:
             yield Padding(left, (0, 0, 0, 2))
             left = Text()
         row.add_row(left, right)

@@ -1,5 +1,7 @@
 """What a fit found, as numbers for programs and as lines and tables for people."""
 
+import time
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +10,24 @@ from narrows.cli import _show
 if TYPE_CHECKING:
     from narrows._types import Array
     from narrows.cli._data import Material
+
+
+def fit(estimator: Any, train: "Material", validation: Any = None, *, warn: bool = True) -> float:
+    """Fit, with a progress bar where a person watches; return the seconds it took."""
+    verbose, started = estimator.verbose, time.monotonic()
+    with _show.quiet_stdout(), warnings.catch_warnings():
+        if not warn:
+            warnings.simplefilter("ignore")
+        estimator.set_params(verbose=verbose or int(_show.interactive()))
+        estimator.fit(
+            train.data,
+            target=train.target,
+            sample_weight=train.weight,
+            groups=train.groups,
+            validation=validation,
+        )
+    estimator.set_params(verbose=verbose)
+    return time.monotonic() - started
 
 
 def held_out(estimator: Any, test: "Material") -> dict[str, "Array"]:
@@ -32,18 +52,17 @@ def pca_beside(estimator: Any, train: "Material", test: "Material") -> "Array | 
     return pca_fve(train.data, test.data, estimator.n_components, scale)
 
 
-def print_table(found: Mapping[str, Any], label: str) -> None:
+def print_table(found: Mapping[str, Any], n_components: int, label: str) -> None:
     """Print FVE by component, with the spread over restarts and PCA where they are known."""
-    restarts = found.get("fve_restarts")
-    several = restarts is not None and len(restarts) > 1
-    _show.console().print(
-        _show.fve_table(
-            found["fve"],
-            label=label,
-            spread=restarts.std(axis=0, ddof=1) if several else None,
-            reference=found.get("pca_fve"),
-        )
+    restarts = found["fve_restarts"]
+    table = _show.fve_table(
+        found["fve"],
+        n_components,
+        label=label,
+        spread=restarts.std(axis=0, ddof=1) if len(restarts) > 1 else None,
+        reference=found.get("pca_fve"),
     )
+    _show.console().print("", table, "", sep="\n")
 
 
 def heading(estimator: Any, n_rows: int, seconds: float) -> str:

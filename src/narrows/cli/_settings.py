@@ -247,12 +247,38 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     options = [_option(each) for each in found if each.path[0] not in signature.parameters]
 
     def wrapper(**values: Any) -> None:
-        command(**values)
+        try:
+            command(**values)
+        except ValueError as error:
+            error.args = (_in_options(str(error)), *error.args[1:])
+            raise
 
     wrapper.__doc__ = command.__doc__
     wrapper.__annotations__ = {each.name: each.annotation for each in (*fixed, *options)}
     vars(wrapper)["__signature__"] = signature.replace(parameters=[*fixed, *options])
     return wrapper
+
+
+_PART = re.compile(r"\b\w+=(?:narrows\.)?[A-Z]\w+\((\w+=[^()]*)\)")
+_ASSIGNMENT = re.compile(r"\b(\w+)=(?:'([^']*)'|\(([\w., ]*)\)|([\w.+-]*\w))")
+
+
+def _in_options(message: str) -> str:
+    """Say ``--n-init 8`` where an error speaks Python: n_init=8."""
+    known = settings()
+    nested = {path[-1]: each for path, each in known.items()}
+    named = nested | {path[0]: each for path, each in known.items() if len(path) == 1}
+
+    def translated(match: re.Match[str]) -> str:
+        setting = named.get(match[1])
+        if setting is None:
+            return match[0]
+        text = match[2] or (match[3] or "").replace(" ", "").rstrip(",") or match[4] or "none"
+        return setting.option if setting.flag else f"{setting.option} {text}"
+
+    message = _ASSIGNMENT.sub(translated, _PART.sub(r"\1", message))
+    message = re.sub(r"\b(\w+)=(?=[,.\s])", r"--\1", message)
+    return re.sub(r"\bNone\b", "none", message)
 
 
 def _option(setting: Setting) -> inspect.Parameter:

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 BAR = 20  # cells of a bar that stands for 1
 
 
+@cache
 def console(*, stderr: bool = False) -> "Console":
     """Return where to print; colours and bars only where a person is looking."""
     from rich.console import Console
@@ -92,7 +94,13 @@ def table(*columns: str) -> "Table":
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+    )
     for k, column in enumerate(columns):
         made.add_column(column, justify="right" if k else "left", no_wrap=True)
     return made
@@ -100,6 +108,7 @@ def table(*columns: str) -> "Table":
 
 def fve_table(
     fve: Sequence[float],
+    n_components: int,
     *,
     label: str,
     spread: Sequence[float] | None = None,
@@ -111,6 +120,8 @@ def fve_table(
     ----------
     fve : sequence of float
         Of the first 1..K components; one number if nothing ranks them.
+    n_components : int
+        K.
     label : str
         Which rows it was measured on.
     spread : sequence of float, optional
@@ -118,25 +129,31 @@ def fve_table(
     reference : sequence of float, optional
         PCA's, for 1..K components.
     """
-    ranked = len(fve) > 1 or reference is None or len(reference) == 1
-    columns = ["component", f"{label} FVE"] + (["increment"] if ranked else [])
-    made = table(*columns, *([] if reference is None else ["PCA"]))
+    ranked = len(fve) == n_components
+    levels = range(n_components) if ranked else [n_components - 1]
+    columns = {"component" if ranked else "components": [str(k + 1) for k in levels]}
+    widths = [""] * len(fve) if spread is None else [f" ± {width:.3f}" for width in spread]
+    columns[f"{label} FVE".strip()] = [number(a) + b for a, b in zip(fve, widths, strict=True)]
+    if ranked:
+        before = (0.0, *fve[:-1])
+        columns["increment"] = [number(a - b) for a, b in zip(fve, before, strict=True)]
+    marks = [None if reference is None else reference[k] for k in levels]
+    if reference is not None:
+        columns["PCA"] = [number(reference[k]) for k in levels]
+    made = table(*columns)
     made.add_column("" if reference is None else "┿ PCA", no_wrap=True)
-    for k, value in enumerate(fve):
-        which = str(k + 1) if ranked else "all"
-        cells = [which, number(value) + ("" if spread is None else f" ± {spread[k]:.3f}")]
-        cells += [number(value - (fve[k - 1] if k else 0.0))] if ranked else []
-        peer = None if reference is None else reference[k if ranked else -1]
-        made.add_row(*cells, *([] if peer is None else [number(peer)]), bar(value, peer))
+    bars = [bar(value, mark) for value, mark in zip(fve, marks, strict=True)]
+    for cells in zip(*columns.values(), bars, strict=True):
+        made.add_row(*cells)
     return made
 
 
-def facts(facts: dict[str, str]) -> None:
+def facts(facts: dict[str, str], style: str = "dim") -> None:
     """Print names and values below each other."""
     from rich.table import Table
 
     made = Table.grid(padding=(0, 2))
-    made.add_column(style="dim", no_wrap=True)
+    made.add_column(style=style, no_wrap=True)
     made.add_column()
     for name, value in facts.items():
         made.add_row(f"  {name}", value)

@@ -13,6 +13,8 @@ from narrows.cli._arguments import Data, Groups, Json
 from narrows.cli._settings import Path
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from narrows.report import Comparison
 
 Models = Annotated[
@@ -57,7 +59,7 @@ def compare(
     as_json: Json = False,
     **settings: Any,
 ) -> None:
-    """Print what models, PCA, probabilistic PCA and factor analysis explain of held-out rows.
+    r"""Print what models, PCA, probabilistic PCA and factor analysis explain of held-out rows.
 
     All learn from the same rows, and are measured on others in the same space, at every number
     of components. A setting goes to every model that has it; the parts are chosen by
@@ -67,7 +69,7 @@ def compare(
     --------
     $ narrows compare table.csv -k 5 --plot comparison.png
     $ narrows compare table.csv -k 1,2,5,10 --models Autoencoder --n-splits 5
-    $ narrows compare run1.npy run2.npy --training.split blocks \\
+    $ narrows compare run1.npy run2.npy --training.split blocks \
           --models HierarchicalAutoencoder,HierarchicalAutoencoder:boosted
     """
     from narrows import report
@@ -90,7 +92,7 @@ def compare(
             on_fit=told,
         )
     if plot is not None:
-        _data.save_figure(plot, found.plot())
+        _data.save_figure(plot, found.plot().figure)
     if as_json:
         _show.as_json({**found.to_dict(), "plot": plot})
         return
@@ -151,21 +153,36 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 
 def _print(found: "Comparison") -> None:
-    """Print K by model, the best of each K in bold."""
-    mean, error = found.mean, found.standard_error
-    table = _show.table("K", *map(_wrapped, found.fve))
-    for i, k in enumerate(found.n_components):
-        best = max(values[i] for values in mean.values())
-        cells = []
-        for name, values in mean.items():
-            text = _show.number(values[i])
-            text += f" ± {error[name][i]:.3f}" if found.n_splits > 1 else ""
-            cells.append(f"[bold]{text}[/]" if values[i] == best else text)
-        table.add_row(str(k), *cells)
-    _show.console().print(table)
+    """Print K by model, the best of each K in bold; side by side as many as fit."""
+    shown, columns, labels = _show.console(), _columns(found), list(found.fve)
+    width = max(len(cell) for column in columns for cell in column)
+    n_beside = max((shown.width - 3) // (width + 2), 1)
+    for first in range(0, len(labels), n_beside):
+        some = slice(first, first + n_beside)
+        table = _show.table("K", *map(_wrapped, labels[some]))
+        for k, *row in zip(found.n_components, *columns[some], strict=True):
+            table.add_row(str(k), *row)
+        shown.print("", table, sep="\n")
     rows = f"{found.n_train} rows to learn from, {found.n_test} held out"
     over = f"; mean and standard error over {found.n_splits} splits" if found.n_splits > 1 else ""
-    _show.line(f"Held-out FVE: {rows}{over}.")
+    _show.line(f"\nHeld-out FVE: {rows}{over}.")
+
+
+def _columns(found: "Comparison") -> "list[list[Text]]":
+    """Return a column per model."""
+    from rich.text import Text
+
+    values = {name: each.round(3) for name, each in found.mean.items()}
+    best = [max(row) for row in zip(*values.values(), strict=True)]
+    columns = []
+    for name, column in values.items():
+        texts = [_show.number(value) for value in column]
+        if found.n_splits > 1:
+            widths = found.standard_error[name]
+            texts = [f"{text} ± {width:.3f}" for text, width in zip(texts, widths, strict=True)]
+        styles = ["bold" if value == top else "" for value, top in zip(column, best, strict=True)]
+        columns.append(list(map(Text, texts, styles)))
+    return columns
 
 
 def _wrapped(label: str) -> str:

@@ -1,7 +1,5 @@
 """``narrows demo``."""
 
-import time
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +11,7 @@ from narrows.cli._arguments import Json
 Out = Annotated[str, typer.Option(metavar="DIR", help="Folder to write to, made if it is missing.")]
 
 N_COMPONENTS = 5
-N_INIT = 4  # with these, a minute is enough on two cores
+N_INIT = 4  # with these two, a minute is enough on two cores
 MAX_EPOCHS = 120
 TEST_FRACTION = 0.2
 
@@ -23,7 +21,7 @@ def demo(out: Out = "narrows-demo", as_json: Json = False) -> None:
 
     Fits a HierarchicalAutoencoder with restarts to the 1797 digits that come with scikit-learn,
     prints what its components explain of a test part that chose nothing, and writes the model, a
-    report page and a scree plot.
+    report page and a picture.
 
     Examples
     --------
@@ -36,15 +34,11 @@ def demo(out: Out = "narrows-demo", as_json: Json = False) -> None:
     train, test = _digits().split(model, TEST_FRACTION)
     if not as_json:
         _show.line(
-            "Handwritten digits: 1797 images of 8 × 8 values. How many numbers describe one?\n"
-            f"Learning from {len(train.data)}, holding out {len(test.data)} ..."
+            "How many numbers describe a handwritten digit of 8 × 8 values?\n"
+            f"Learning from {len(train)} digits, holding out {len(test)} ...\n"
         )
-    started = time.monotonic()
-    with _show.quiet_stdout(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the corners of the images are constant
-        model.fit(train.data)
     found = {
-        "seconds": time.monotonic() - started,
+        "seconds": _results.fit(model, train, warn=False),  # corners of the images are constant
         "n_iter": model.n_iter_,
         **_results.held_out(model, test),
         "pca_fve": _results.pca_beside(model, train, test),
@@ -53,23 +47,32 @@ def demo(out: Out = "narrows-demo", as_json: Json = False) -> None:
     if as_json:
         _show.as_json({**found, "files": files})
         return
-    _show.line()
-    _show.line(_results.heading(model, len(train.data), found["seconds"]))
-    _results.print_table(found, "held-out")
-    _show.line(_closing(found, len(test.data), files))
+    _show.line(_results.heading(model, len(train), found["seconds"]))
+    _results.print_table(found, N_COMPONENTS, "held-out")
+    _show.line(_meaning(found, len(test)))
+    _show.line(f"\n[bold]Written to {out}[/]")
+    _show.facts({path: _ABOUT[kind] for kind, path in files.items()}, style="cyan")
+    _show.line(_NEXT.format(**files))
+
+
+_ABOUT = {
+    "report": "the whole story: open it in a browser",
+    "picture": "the table as a picture",
+    "model": "the model, for narrows.load in Python",
+    "test": "the digits held out",
+}
+_NEXT = """
+[bold]Try next[/]
+  [cyan]narrows info {model}[/]
+  [cyan]narrows transform {model} {test} -o codes.csv[/]
+  [cyan]narrows fit YOUR.csv --n-components 5 --test-fraction 0.2 -o model.safetensors[/]"""
 
 
 def _model() -> Any:
     from narrows import HierarchicalAutoencoder
 
-    return HierarchicalAutoencoder(
-        N_COMPONENTS,
-        scale="none",
-        max_epochs=MAX_EPOCHS,
-        n_init=N_INIT,
-        random_state=0,
-        verbose=int(_show.interactive()),
-    )
+    model = HierarchicalAutoencoder(N_COMPONENTS, scale="none", random_state=0)
+    return model.set_params(max_epochs=MAX_EPOCHS, n_init=N_INIT)
 
 
 def _digits() -> _data.Material:
@@ -84,46 +87,33 @@ def _digits() -> _data.Material:
 def _write(
     folder: Path, model: Any, train: _data.Material, test: _data.Material, found: dict[str, Any]
 ) -> dict[str, str]:
-    """Write model, report, picture and test rows; return where they lie."""
-    from narrows import plots
-    from narrows.metrics import elbow
+    """Write report, picture, model and held-out rows; return where they lie."""
+    from narrows.cli._picture import picture
     from narrows.report import report
 
-    names = {"report": "report.html", "model": "model.safetensors", "scree": "scree.png"}
-    files = {kind: str(folder / name) for kind, name in {**names, "test": "test.npy"}.items()}
+    names = ("report.html", "scree.png", "model.safetensors", "test.npy")
+    files = {kind: str(folder / name) for kind, name in zip(_ABOUT, names, strict=True)}
     model.save(files["model"])
-    _data.save(files["test"], test.data.read(0, len(test.data)).astype("float32"), None)
-    spread = found["fve_restarts"].std(axis=0, ddof=1)
-    axes = plots.scree(found["fve"], spread, found["pca_fve"], elbow=elbow(found["fve"]))
-    axes.set_title("Handwritten digits: held-out rows", loc="left")
-    _data.save_figure(files["scree"], axes)
-    shape, title = (8, 8), "Handwritten digits, ranked by importance"
+    _data.save(files["test"], test.data.read(0, len(test)).astype("float32"), None)
+    _data.save_figure(files["picture"], picture(model, train, test, found))
     report(
-        model, test.data, files["report"], train=train.data, labels=test.labels,
-        event_shape=shape, title=title,
+        model,
+        test.data,
+        files["report"],
+        train=train.data,
+        labels=test.labels,
+        event_shape=(8, 8),
+        title="Handwritten digits, ranked by importance",
     )
     return files
 
 
-def _closing(found: dict[str, Any], n_rows: int, files: dict[str, str]) -> str:
-    """Return what the table says, where the files lie and what to try next."""
-    fve, pca, model = found["fve"], found["pca_fve"], files["model"]
+def _meaning(found: dict[str, Any], n_rows: int) -> str:
+    """Return what the table says."""
+    fve, pca = found["fve"], found["pca_fve"]
     fewer = int((fve < pca[-1]).sum()) + 1
-    lead = ""
-    if fewer < len(pca):
-        lead = f"{_results.count(fewer, 'component')} of these explain more than {len(pca)} of PCA."
-    return f"""\
-FVE: fraction of the variance of {n_rows} held-out rows, which chose nothing, that
-1 to {len(pca)} components explain; ± is the standard deviation over {N_INIT} restarts.
-[bold]{lead}[/]
-
-Written to {Path(model).parent}
-  [cyan]{files["report"]}[/]  open it in a browser
-  [cyan]{files["scree"]}[/]  the table as a picture
-  [cyan]{model}[/]  the fitted model
-  [cyan]{files["test"]}[/]  the held-out rows
-
-Try next
-  [cyan]narrows info {model}[/]
-  [cyan]narrows transform {model} {files["test"]} -o codes.csv[/]
-  [cyan]narrows fit YOUR.csv --n-components 5 --test-fraction 0.2 -o model.safetensors[/]"""
+    lead = f"\n[bold]{fewer} of these components explain more than {len(pca)} of PCA's.[/]"
+    return (
+        f"FVE is the fraction of variance explained of {n_rows} digits that chose nothing,\n"
+        f"by components 1 to k; ± is the standard deviation over {N_INIT} restarts."
+    ) + (lead if fewer < len(pca) else "")

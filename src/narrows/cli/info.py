@@ -24,9 +24,9 @@ def info(model: ModelFile, as_json: Json = False) -> None:
     if as_json:
         _show.as_json({**header, **found})
         return
-    _show.line(f"[bold]{_results.title(estimator)}[/]")
+    _show.line(f"[bold]{_results.title(estimator)}[/]\n")
     _show.facts(_facts(model, header, estimator))
-    _results.print_table(found, "validation")
+    _results.print_table(found, estimator.n_components, "validation")
     _show.line("These rows chose epoch and restart; [cyan]narrows score[/] measures on others.\n")
     _show.line("[bold]Settings[/]")
     _show.facts({key: _text(value) for key, value in header["parameters"].items()})
@@ -39,7 +39,8 @@ def _facts(path: str, header: dict[str, Any], estimator: Any) -> dict[str, str]:
     best = int(estimator.history_["best_epoch"][estimator.history_["best_loss"].argmin()])
     return {
         "file": f"{path}, {Path(path).stat().st_size / 1e6:.1f} MB, narrows {header['version']}",
-        "features": f"{math.prod(features)}" + (f" ({_short(names)})" if names else _shape(features)),
+        "features": f"{math.prod(features)}"
+        + (f" ({_short(names)})" if names else _shape(features)),
         "weights": f"{n_weights} a restart",
         "restarts": f"{header['n_restarts']} kept",
         "epochs": f"{header['n_iter']}, the best after {best}",

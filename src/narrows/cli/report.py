@@ -54,7 +54,6 @@ def report(
     $ narrows report model.safetensors new.npy --train old.npy --event-shape 28,28 -o report.html
     """
     _data.check_output(output, [".html"])
-'''
     if train is not None and target is not None:
         raise ValueError("--train lacks its target. Write --test-fraction 0.2 of all rows instead.")
     import narrows
@@ -78,9 +77,9 @@ def report(
             random_state=random_state,
         )
     if as_json:
-        _show.as_json({"path": output, "n_rows": len(shown.data)})
+        _show.as_json({"path": output, "n_rows": len(shown)})
         return
-    rows = _results.count(len(shown.data), "row")
+    rows = _results.count(len(shown), "row")
     _show.line(f"Wrote [bold]{output}[/] on {rows}; open it in a browser.")
 
 

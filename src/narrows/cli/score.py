@@ -51,9 +51,9 @@ def score(
         scores = estimator.score_samples(test.data, target=test.target)
         _data.save(output, scores[:, None], ["score"])
     if as_json:
-        _show.as_json({"n_rows": len(test.data), **found, "path": output})
+        _show.as_json({"n_rows": len(test), **found, "path": output})
         return
-    _results.print_table(found, "")
-    _show.line(f"{_results.count(len(test.data), 'row')}.")
+    _results.print_table(found, estimator.n_components, "")
+    _show.line(f"{_results.count(len(test), 'row')}.")
     if output is not None:
         _show.line(f"Wrote a score per row to [bold]{output}[/].")

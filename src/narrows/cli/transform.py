@@ -1,6 +1,6 @@
 """``narrows transform``."""
 
-from narrows.cli import _data, _show
+from narrows.cli import _data
 from narrows.cli._arguments import Data, Json, ModelFile, Table
 
 

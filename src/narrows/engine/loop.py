@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from narrows._errors import NonFiniteLossError
 from narrows.engine.callbacks import Epoch
 from narrows.engine.player import Best, Player
 from narrows.engine.training import Training
@@ -41,6 +40,8 @@ class History:
     learning_rate : list of float
     best_epoch : Tensor of int, shape (restart,)
     best_loss : Tensor of shape (restart,)
+    failure : str or None
+        What happened if the losses of all restarts became NaN or infinite.
     """
 
     train_loss: list[Float[Tensor, "term restart"]] = field(default_factory=list)
@@ -48,6 +49,7 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     best_epoch: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     best_loss: Tensor = field(default_factory=lambda: torch.zeros(0))
+    failure: str | None = None
 
 
 def schedule(kind: str, progress: float) -> float:
@@ -99,10 +101,8 @@ def fit(
 ) -> History:
     """Train the restarts of a model and leave each with its best weights.
 
-    Raises
-    ------
-    NonFiniteLossError
-        If the losses of all restarts became NaN or infinite; the best weights are kept.
+    A restart whose loss becomes NaN or infinite stops learning, with a warning; if all do, the run
+    ends and the history says why.
     """
     choose = train if validation is None else validation
     start = mean_loss(model, choose)
@@ -118,7 +118,19 @@ def fit(
             steps = range((number - 1) * len(train), number * len(train))
             rates = [schedule(settings.lr_schedule, step / n_steps) for step in steps]
             losses = train_epoch(model, player, train.shuffled(generator), rates)
-            alive = _still_finite(losses, alive, number, term_names)
+            still = alive & losses.isfinite().all(0).all(0)
+            if not still.equal(alive):
+                lost = _lost(losses, number, term_names)
+                if not still.any():
+                    history.failure = lost
+                    alive = still
+                    break
+                warnings.warn(
+                    f"{lost} Restarts {(alive & ~still).nonzero().flatten().tolist()} stop "
+                    "learning; the others go on.",
+                    stacklevel=2,
+                )
+            alive = still
             held = mean_loss(model, choose)
             rate = player.optimizer.param_groups[0]["lr"]
             history.train_loss.append(losses.mean(0))
@@ -143,27 +155,11 @@ def fit(
     return history
 
 
-def _still_finite(
-    losses: Float[Tensor, "step term restart"],
-    alive: Tensor,
-    epoch: int,
-    names: Sequence[str],
-) -> Tensor:
-    """Return which restarts are finite; warn of those that were lost, raise if all were."""
+def _lost(losses: Float[Tensor, "step term restart"], epoch: int, names: Sequence[str]) -> str:
+    """Return a sentence on the first loss of an epoch that is not finite."""
     finite = losses.isfinite()
-    still = alive & finite.all(0).all(0)
-    if still.equal(alive):
-        return still
-    step, term = (~finite).any(2).nonzero()[0].tolist()
-    what = (
-        f"The loss became {losses[step, term][~finite[step, term]][0].item()} in epoch {epoch}, "
+    step, term, restart = (~finite).nonzero()[0].tolist()
+    return (
+        f"The loss became {losses[step, term, restart].item()} in epoch {epoch}, "
         f"step {step + 1}, in the term {names[term]!r}."
     )
-    if not still.any():
-        raise NonFiniteLossError(
-            f"{what} The best weights before it are kept. The likely cause is too large a step: "
-            "write a smaller learning_rate, or training=Training(clip_norm=1.0)."
-        )
-    lost = (alive & ~still).nonzero().flatten().tolist()
-    warnings.warn(f"{what} Restarts {lost} stop learning; the others go on.", stacklevel=4)
-    return still

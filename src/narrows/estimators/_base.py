@@ -19,11 +19,11 @@ from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.split import split_rows
 from narrows.data.views import Rows
-from narrows.engine import devices
 from narrows.estimators import _checks, _fitting, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model
 from narrows.nn.scale import moments, scale_from
+from narrows.objective.likelihoods import Likelihood
 from narrows.parts import refuse_unknown
 
 
@@ -95,17 +95,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         train, held = self._split(rows, weight, groups, validation, children[0])
         self._learn_scales(rows, targets, weight, settings)
         task = _fitting.Task(
-            self._batch(rows, targets, weight, train),
-            self._validation(rows, targets, weight, held, validation),
+            self._batch(rows, targets, weight, train, settings.dtype),
+            self._validation(rows, targets, weight, held, validation, settings),
         )
         recipe = settings.recipe(self._input_scale, self._target_scale)
         model = _fitting.build(recipe, task, children[2:])
-        try:
-            history = _fitting.learn(model, recipe, task, children[1:])
-        except NonFiniteLossError:
-            self._ensemble, self._best, self._model = model, 0, model.select(0)
-            raise
+        history = _fitting.learn(model, recipe, task, children[1:])
         self._keep(model, history, task)
+        if history.failure:
+            raise NonFiniteLossError(
+                f"{history.failure} The best weights before it are kept. The likely cause is too "
+                "large a step: write a smaller learning_rate, or "
+                "training=Training(clip_norm=1.0)."
+            )
         return self
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
@@ -128,12 +130,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
-        rows, targets = self._learn_rows(X, None) if first else self._pair(X, None)
+        likelihood = settings.choice.likelihood
+        rows, targets = self._learn_rows(X, None) if first else self._pair(X, None, likelihood)
         weight = self._weights(sample_weight, rows)
         if first:
             self._learn_scales(rows, targets, weight, settings)
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
-        task = _fitting.Task(self._batch(rows, targets, weight, present), None)
+        batch = self._batch(rows, targets, weight, present, settings.dtype)
+        task = _fitting.Task(batch, None)
         recipe = settings.recipe(self._input_scale, self._target_scale)
         if not hasattr(self, "_stream"):
             children = seeds(self.random_state, 2 + self.n_init)
@@ -146,7 +150,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         rows = _rows.rows_of(self, X, reset=True)
         _rows.check_finite("X", rows, self.missing)
         self._event_shape = rows.shape
-        if target is None or target is X:
+        self._has_target = target is not None and target is not X
+        if not self._has_target:
             self._target_shape = rows.shape
             return rows, rows
         targets = _rows.target_rows(target, len(rows))
@@ -197,13 +202,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         same = targets is rows and kind == target_kind
         self._target_scale = self._input_scale if same else scale_from(outputs, target_kind)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
-        for _, block in _rows.chunks(targets):
-            settings.choice.likelihood.check(block)
+        _check_range(settings.choice.likelihood, targets)
 
     def _batch(
-        self, rows: Source, targets: Source, weight: Array | None, index: Array | None
+        self,
+        rows: Source,
+        targets: Source,
+        weight: Array | None,
+        index: Array | None,
+        dtype: torch.dtype,
     ) -> Batch:
-        dtype = devices.dtype(_checks.training_of(self).precision)
         if index is not None and len(index) < len(rows):
             same = targets is rows
             rows = Rows(rows, index)
@@ -218,18 +226,26 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return Batch(x, target, w, observed)
 
     def _validation(
-        self, rows: Source, targets: Source, weight: Array | None, held: Array, given: Any
+        self,
+        rows: Source,
+        targets: Source,
+        weight: Array | None,
+        held: Array,
+        given: Any,
+        settings: _checks.Checked,
     ) -> Batch | None:
         if given is None:
-            return self._batch(rows, targets, weight, held) if len(held) else None
+            whole = self._batch(rows, targets, weight, held, settings.dtype)
+            return whole if len(held) else None
         X, target = given if isinstance(given, tuple) else (given, None)
-        return self._batch(*self._pair(X, target), None, None)
+        pair = self._pair(X, target, settings.choice.likelihood)
+        return self._batch(*pair, None, None, settings.dtype)
 
     def _keep(self, model: Model, history: Any, task: _fitting.Task) -> None:
         """Set the fitted attributes."""
         self._ensemble, self._best = model, int(history.best_loss.argmin())
         self.n_iter_ = len(history.train_loss)
-        self.history_ = _fitting.as_arrays(history)
+        self.history_ = _fitting.as_arrays(history, len(model.blueprint.term_names))
         batch = task.train if task.validation is None else task.validation
         self.fve_restarts_ = self._fve(model, [batch])
         if not _checks.training_of(self).keep_restarts:
@@ -267,6 +283,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _restart(self, restart: int) -> Self:
         other = copy.copy(self)
+        other.__dict__.pop("_stream", None)
         other._model = other._ensemble = self._ensemble.select(restart)
         other._best = 0
         if len(self.fve_restarts_) == self._ensemble.n_restarts:
@@ -417,27 +434,29 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
         check_is_fitted(self)
-        return self._pair(X, target)
+        return self._pair(X, target, self._model.blueprint.likelihood)
 
-    def _pair(self, X: Any, target: Any) -> tuple[Source, Source]:
+    def _pair(self, X: Any, target: Any, likelihood: Likelihood) -> tuple[Source, Source]:
         rows = self._known_rows(X)
         _rows.check_finite("X", rows, self.missing)
         if target is not None:
             targets = _rows.target_rows(target, len(rows))
             _rows.check_shape("target", targets, self._target_shape)
             _rows.check_finite("target", targets, self.missing)
+            _check_range(likelihood, targets)
             return rows, targets
-        if self._target_shape != self._event_shape:
+        if self._has_target:
             raise ValueError(
                 f"The model was fitted on a target of shape {self._target_shape}. "
                 "Pass target= as well."
             )
+        _check_range(likelihood, rows)
         return rows, rows
 
     def _batches(self, rows: Source, targets: Source, weight: Array | None) -> Iterator[Batch]:
         for start in range(0, len(rows), _fitting.EVALUATION_ROWS):
             index = np.arange(start, min(start + _fitting.EVALUATION_ROWS, len(rows)))
-            yield self._batch(rows, targets, weight, index)
+            yield self._batch(rows, targets, weight, index, self._dtype)
 
     def _map(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
         rows = self._known_rows(X)
@@ -505,6 +524,11 @@ def _moments(rows: Source, weight: Array | None) -> Any:
         for start, block in _rows.chunks(rows)
     )
     return moments(blocks, int(np.prod(rows.shape)))
+
+
+def _check_range(likelihood: Likelihood, targets: Source) -> None:
+    for _, block in _rows.chunks(targets):
+        likelihood.check(block)
 
 
 def _warn_constant(constant: Array, rows: Source) -> None:

@@ -4,7 +4,12 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+from sklearn.base import clone
+
 from narrows._errors import nearest
+from narrows.engine import devices
 from narrows.engine.training import Training
 from narrows.estimators._fitting import Recipe
 from narrows.model import Blueprint
@@ -44,6 +49,11 @@ class Checked:
         kind = self.estimator.scale
         kind = "standard" if kind == "auto" else kind
         return kind, kind if self.choice.likelihood.scales_target else "none"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the network's numbers."""
+        return devices.dtype(training_of(self.estimator).precision)
 
     def recipe(self, inputs: Scale, targets: Scale) -> Recipe:
         """Return all that training needs."""
@@ -114,18 +124,21 @@ def check_name(name: str, value: Any, known: tuple[str, ...]) -> None:
 
 
 def choose(estimator: Any, *, ordering: Any, code: Any = None, penalties: Any = ()) -> Choice:
-    """Return the parts that the common settings and an estimator's own ones name."""
+    """Return the parts that the common settings and an estimator's own ones name.
+
+    Parts are copies: changing a setting after `fit` leaves the fitted model alone.
+    """
     architecture = estimator.architecture
     if architecture is None:
         architecture = Dense(estimator.hidden_layer_sizes, estimator.activation)
     if isinstance(penalties, (str, Penalty)):
         penalties = (penalties,)
     return Choice(
-        resolve("architecture", architecture),
-        resolve("code", code),
-        resolve("ordering", ordering),
-        resolve("likelihood", estimator.likelihood),
-        tuple(resolve("penalty", penalty) for penalty in penalties),
+        clone(resolve("architecture", architecture)),
+        clone(resolve("code", code)),
+        clone(resolve("ordering", ordering)),
+        clone(resolve("likelihood", estimator.likelihood)),
+        tuple(clone(resolve("penalty", penalty)) for penalty in penalties),
     )
 
 
@@ -137,7 +150,7 @@ def _check_count(name: str, value: Any) -> None:
 
 def _layout(estimator: Any) -> Layout:
     circular = estimator.circular
-    circular = (circular,) if hasattr(circular, "__index__") else tuple(circular)
+    circular = tuple(int(j) for j in np.atleast_1d(circular))
     n = estimator.n_components
     if len(set(circular)) < len(circular) or any(not 0 <= j < n for j in circular):
         raise ValueError(

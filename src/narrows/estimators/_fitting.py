@@ -227,10 +227,11 @@ class Stream:
         )
 
 
-def as_arrays(history: loop.History) -> dict[str, np.ndarray]:
+def as_arrays(history: loop.History, n_terms: int) -> dict[str, np.ndarray]:
     """Return a history as arrays: losses per value with axes epoch, (term,) restart."""
+    shape = (len(history.train_loss), n_terms, len(history.best_loss))
     return {
-        "train_loss": torch.stack(history.train_loss).numpy(),
+        "train_loss": np.array([loss.numpy() for loss in history.train_loss]).reshape(shape),
         "validation_loss": torch.stack(history.validation_loss).numpy(),
         "learning_rate": np.asarray(history.learning_rate),
         "best_epoch": history.best_epoch.numpy(),

@@ -158,6 +158,6 @@ class HierarchicalAutoencoder(BaseAutoencoder):
     def _frozen(self, X: Any, target: Any) -> Batch:
         """Return rows whose inputs are their codes."""
         rows, targets = self._checked_pair(X, target)
-        batch = self._batch(rows, targets, None, None)
+        batch = self._batch(rows, targets, None, None, self._dtype)
         with torch.no_grad():
             return replace(batch, x=self._model.encode(batch.x)[0])

@@ -10,8 +10,14 @@ from narrows._errors import nearest
 
 Activation = Callable[[Tensor], Tensor]
 
+
+def identity(x: Tensor) -> Tensor:
+    """Return x."""
+    return x
+
+
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": lambda x: x,
+    "identity": identity,
     "silu": F.silu,
     "elu": F.elu,
     "relu": F.relu,

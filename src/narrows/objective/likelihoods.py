@@ -22,7 +22,7 @@ from torch import Tensor
 from narrows._types import Array
 from narrows.parts import Part
 
-Entries = Float[Tensor, "*batch feature"]
+Entries = Float[Tensor, "..."]
 
 
 class Link(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from narrows.plots.style import (
+    GRID,
     IMAGE_COLOURS,
     MUTED,
     NEUTRAL,
@@ -166,7 +167,7 @@ def decoded_grid(
 ) -> "matplotlib.figure.FigureBase":
     """Draw what every point of a plane of two components decodes to.
 
-    Images become one mosaic, curves small multiples with common scales. The first component
+    One tile a point: images, or curves over their zero on a common scale. The first component
     runs to the right, the second upwards.
 
     Parameters
@@ -204,8 +205,19 @@ def decoded_grid(
     decoded = _unflatten(decoded, event_shape, n_leading=2)
     names = component_names(names, 2)
     limits = _range(decoded) if limits is None else limits
-    draw = _mosaic if decoded.ndim > 3 else _multiples
-    return draw(sheet(fig, 5.6, 5.6), decoded, first, second, names, limits)
+    fig = sheet(fig, 5.6, 5.6)
+    ax = bare(fig.subplots())
+    extent = (-0.5, len(first) - 0.5, -0.5, len(second) - 0.5)
+    if decoded.ndim > 3:
+        _mosaic(ax, decoded, limits, extent)
+    else:
+        _multiples(ax, decoded, limits)
+    ax.axis(extent)
+    _tile_ticks(ax.set_xticks, first)
+    _tile_ticks(ax.set_yticks, second)
+    ax.tick_params(which="both", length=0)
+    ax.set(xlabel=names[0], ylabel=names[1])
+    return fig
 
 
 @styled
@@ -382,31 +394,21 @@ def _overlay(
 
 
 def _mosaic(
-    fig: "matplotlib.figure.FigureBase",
+    ax: "matplotlib.axes.Axes",
     decoded: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    names: Sequence[str],
     limits: Limits,
-) -> "matplotlib.figure.FigureBase":
-    """Draw images side by side in one axes; tile (i, j) is one unit wide and high."""
-    low, high = limits
+    extent: tuple[float, float, float, float],
+) -> None:
+    """Draw images side by side; tile (i, j) is one unit wide and high."""
     columns = [
         np.concatenate([_as_image(event, limits) for event in column[::-1]], axis=0)
         for column in decoded
     ]
-    ax = bare(fig.subplots())
-    extent = (-0.5, len(first) - 0.5, -0.5, len(second) - 0.5)
     picture = np.concatenate(columns, axis=1)
-    height, width = picture.shape[0] / len(second), picture.shape[1] / len(first)
-    style = {"cmap": IMAGE_COLOURS, "vmin": low, "vmax": high, "aspect": height / width}
-    ax.imshow(picture, extent=extent, **style)
-    for set_ticks, values in ((ax.set_xticks, first), (ax.set_yticks, second)):
-        _tile_ticks(set_ticks, values)
+    height, width = picture.shape[0] / decoded.shape[1], picture.shape[1] / decoded.shape[0]
+    style: Any = {"cmap": IMAGE_COLOURS, "vmin": limits[0], "vmax": limits[1]}
+    ax.imshow(picture, extent=extent, aspect=height / width, **style)
     ax.grid(True, which="minor", color="white", linewidth=0.8)
-    ax.tick_params(which="both", length=0)
-    ax.set(xlabel=names[0], ylabel=names[1])
-    return fig
 
 
 def _tile_ticks(set_ticks: Callable[..., Any], values: np.ndarray) -> None:
@@ -416,26 +418,17 @@ def _tile_ticks(set_ticks: Callable[..., Any], values: np.ndarray) -> None:
     set_ticks(np.arange(1, len(values)) - 0.5, minor=True)
 
 
-def _multiples(
-    fig: "matplotlib.figure.FigureBase",
-    decoded: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    names: Sequence[str],
-    limits: Limits,
-) -> "matplotlib.figure.FigureBase":
-    limits = _margin(limits)
-    axes = fig.subplots(len(second), len(first), squeeze=False)
-    for (row, i), ax in np.ndenumerate(axes):
-        draw_event(decoded[i, len(second) - 1 - row], ax, limits=limits)
-        ax.set(xticks=[], yticks=[])
-    for ax, text in zip(axes[-1], _short(first), strict=True):
-        ax.set_xlabel(text, fontsize=8)
-    for ax, text in zip(axes[:, 0], _short(second[::-1]), strict=True):
-        ax.set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center")
-    fig.supxlabel(names[0], fontsize=9.5)
-    fig.supylabel(names[1], fontsize=9.5)
-    return fig
+def _multiples(ax: "matplotlib.axes.Axes", decoded: np.ndarray, limits: Limits) -> None:
+    """Draw curves side by side over their zero; tile (i, j) is one unit wide and high."""
+    low, high = _margin(limits)
+    x = np.linspace(-0.43, 0.43, decoded.shape[-1])
+    y = (np.clip(decoded, low, high) - low) / (high - low) - 0.5
+    zero = (np.clip(0.0, low, high) - low) / (high - low) - 0.5
+    few: Any = {"marker": "o", "markersize": 2} if len(x) <= MAX_BARS else {}
+    for i, j in np.ndindex(decoded.shape[:2]):
+        ax.plot(i + x[[0, -1]], [j + zero, j + zero], color=MUTED, linewidth=0.6)
+        ax.plot(i + x, j + y[i, j], color=PALETTE[0], linewidth=1.2, **few)
+    ax.grid(True, which="minor", color=GRID, linewidth=0.8)
 
 
 def _pair_images(

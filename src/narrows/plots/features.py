@@ -91,6 +91,7 @@ def responses(
         for colour, j in zip(PALETTE, shown, strict=False):
             ax.plot(values[k], decoded[k, :, j], color=colour, label=features[j])
         ax.set_xlabel(name)
+        ax.tick_params(labelleft=k % columns == 0)
         ax.margins(x=0.02)
         if k in circular:
             around(ax.xaxis)
@@ -159,7 +160,12 @@ def feature_maps(
     shown = _most_moved(decoded.reshape(1, -1, decoded.shape[-1]), MAX_MAPS)
     rows, columns = panels(len(shown))
     fig = sheet(fig, 2.3 * columns + 1.0, 2.15 * rows + 0.4)
-    axes = [fig.add_subplot(rows, columns, place + 1) for place in range(len(shown))]
+    grid = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    axes = grid[: len(shown)]
+    for unused in grid[len(shown) :]:
+        unused.remove()
+    for lowest in axes[-columns:]:
+        lowest.tick_params(labelbottom=True)
     largest = float(np.nanmax(np.abs(decoded[..., shown]), initial=0.0)) or 1.0
     style: Any = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "origin": "lower"}
     style |= {"aspect": "auto", "interpolation": "bilinear"}
@@ -172,7 +178,7 @@ def feature_maps(
             around((ax.xaxis, ax.yaxis)[k])
     fig.supxlabel(names[0], fontsize=9.5)
     fig.supylabel(names[1], fontsize=9.5)
-    colour_bar(fig, picture, axes, label)
+    colour_bar(fig, picture, axes.tolist(), label)
     return fig
 
 

@@ -64,7 +64,7 @@ def training_curves(
         ax.set_yscale("log")
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     ax.set(xlabel="epoch", ylabel="loss")
-    ax.legend(loc="upper right")
+    ax.legend(loc="best")
     return ax
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-MAX_BYTES = 250_000
+MAX_SVG = 250_000
+MAX_PNG = 400_000
 MAX_NAME = 28
 
 
@@ -109,10 +110,10 @@ def bar(value: float, spread: float | None = None) -> Bar:
     return Bar(text, float(np.clip(value, 0, 1)) if np.isfinite(value) else 0.0)
 
 
-def drawable(name: str) -> str:
+def drawable(name: str, length: int = MAX_NAME) -> str:
     """Return a user's name as matplotlib may draw it: short, one line, without formulas."""
     line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    short = line if len(line) <= MAX_NAME else f"{line[: MAX_NAME - 1]}…"
+    short = line if len(line) <= length else f"{line[: length - 1]}…"
     visible = f"\N{ZERO WIDTH SPACE}{short}" if short.startswith("_") else short
     return visible.replace("$", r"\$")
 
@@ -126,6 +127,8 @@ def figure(drawn: Any, name: str, alt: str, caption: str) -> Figure:
     width = round(96 * canvas.get_figwidth())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        canvas.get_layout_engine().execute(canvas)  # once, not for every file
+        canvas.set_layout_engine("none")
         return Figure(_svg(canvas, name, alt) or _png(canvas, alt), width, caption)
 
 
@@ -136,7 +139,7 @@ def _svg(canvas: Any, name: str, alt: str) -> Html | None:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         canvas.savefig(file, format="svg", dpi=144, metadata={"Date": None})
     text = file.getvalue().decode()
-    if len(text) > MAX_BYTES:
+    if len(text) > MAX_SVG:
         return None
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -150,7 +153,7 @@ def _png(canvas: Any, alt: str) -> Html:
     for dpi in (144, 96, 60):
         file = BytesIO()
         canvas.savefig(file, format="png", dpi=dpi)
-        if file.tell() < MAX_BYTES:
+        if file.tell() < MAX_PNG:
             break
     data = base64.b64encode(file.getvalue()).decode()
     return Html(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">')

@@ -150,7 +150,8 @@ def _range(s: Subject, k: int, n: int) -> Float[np.ndarray, " step"]:
     if k in s.circular:
         return np.linspace(-np.pi, np.pi, n)
     low, high = np.quantile(s.codes[:, k], QUANTILES)
-    return np.linspace(low, high, n)
+    pad = 0.0 if high - low > 1e-9 * max(1.0, abs(low)) else 0.5  # a collapsed component
+    return np.linspace(low - pad, high + pad, n)
 
 
 def _middle(s: Subject) -> Float[np.ndarray, " component"]:
@@ -173,7 +174,7 @@ def reconstructions(s: Subject) -> Section:
     names = None
     if s.event_shape is None:
         original, found = s.standardised(original), s.standardised(found)
-        names = [blocks.drawable(name) for name in s.feature_names]
+        names = [blocks.drawable(name, 16) for name in s.feature_names]
     fig = plots.reconstructions(
         original, found, s.loss[chosen], n_events=n, event_shape=s.event_shape, feature_names=names
     )
@@ -212,6 +213,9 @@ def agreement(s: Subject) -> Section:
         "relation. Below about 0.9 a component has no settled meaning."
     )
     found: list[Block] = [Table(["component", "mean over pairs", "lowest pair"], rows, caption)]
+    if s.n_distinct < len(s.fve):
+        why = f"Only {s.n_distinct} of {len(s.fve)} restarts differ: the others kept a common start"
+        found.insert(0, Text(f"{why}, and agree with each other for that reason.", True))
     return Section("agreement", title, [*found, *_restart_matrix(s.agreement)])
 
 

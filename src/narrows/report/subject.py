@@ -110,6 +110,11 @@ class Subject:
         """Codes of the held-out rows by every restart, angles in radians."""
         return np.stack([restart._angles(self.rows) for restart in self.estimator.restarts_])
 
+    @cached_property
+    def n_distinct(self) -> int:
+        """Number of restarts that are not copies of one another, such as a start they share."""
+        return len({codes.tobytes() for codes in self.restart_codes})
+
     @property
     def codes(self) -> Float[np.ndarray, "row component"]:
         """Codes of the held-out rows, angles in radians."""
@@ -141,6 +146,8 @@ class Subject:
                 "Nothing ranks the components, so restarts may find them in any order and "
                 "mixture. HierarchicalAutoencoder ranks them."
             )
+        if self.n_distinct == 1:
+            return "All restarts kept the same weights, their common start, so they must agree."
         return "" if len(self.rows) > 4 else "Fewer than five held-out rows compare nothing."
 
     @property

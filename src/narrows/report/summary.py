@@ -50,9 +50,9 @@ def _sentence(s: Subject) -> str:
     restarts = f"{len(s.fve)} restarts" if len(s.fve) > 1 else "one restart"
     return (
         f"{type(s.estimator).__name__} describes {s.n_values} values per row by {_count(s)}"
-        f"{ranked}; {restarts} kept. All figures are of {len(s.rows)} rows that "
-        "should have chosen nothing: no gradient, no stopping epoch, no restart. This page cannot "
-        "check that they were kept apart."
+        f"{ranked}; {restarts} kept. All figures are measured on held-out rows ({len(s.rows)}), "
+        "which should have chosen nothing: no gradient, no stopping epoch, no restart. This page "
+        "cannot check that they were kept apart."
     )
 
 
@@ -88,9 +88,10 @@ def _ranking_caption(s: Subject, squared: Curve | None) -> str:
         f"the mean of the rows of the fit, {s.space}."
     ]
     if len(s.fve) > 1:
+        chooser = "validation" if _chosen(s) else "training"
         parts.append(
             f"±: standard deviation over the {len(s.fve)} restarts; the figure itself is of the "
-            "restart that the validation rows chose."
+            f"restart that the {chooser} rows chose."
         )
     if s.fve.shape[1] > 1:
         parts.append(
@@ -165,9 +166,10 @@ def _features(s: Subject) -> list[Block]:
          number(len(source) - m.weight[j], 12)]
         for j in range(min(len(names), MAX_FEATURES))
     ]  # fmt: skip
-    cut = f" The first {MAX_FEATURES} of {len(names)}." if len(names) > MAX_FEATURES else ""
     head = ["feature", "mean", "standard deviation", "least", "greatest", "missing"]
-    caption = f"Features of X in the {which} rows, in the units of the data.{cut}"
+    caption = (
+        f"Features of X in the {which} rows, in the units of the data.{_cut(len(rows), len(names))}"
+    )
     return [Table(head, rows, caption, summary=f"{len(names)} features" if len(rows) > 12 else "")]
 
 
@@ -190,30 +192,29 @@ def _moments_figure(s: Subject, shape: tuple[int, ...], which: str) -> blocks.Fi
 
 def training(s: Subject) -> Section:
     """Draw the losses of all restarts."""
-    history: Any = s.estimator.history_
-    chosen = _chosen(s)
-    best = history["best_epoch"] if chosen else None
+    history, chosen = s.estimator.history_, _chosen(s)
     ax = plots.training_curves(
         history["train_loss"].sum(axis=1, dtype=np.float64),
         history["validation_loss"].astype(np.float64) if chosen else None,
-        best,
+        history["best_epoch"] if chosen else None,
     )
     caption = (
         "Objective per value of the data, penalties included, after each epoch and, for validation "
         "rows, before the first. Training: mean over the steps of the epoch, while weights moved."
     )
-    found: list[Block] = [
-        blocks.figure(ax, "training", "Loss against epoch", caption),
-        Text(_choice(chosen)),
-    ]
-    return Section("training", "Training", [*found, *_restarts(s)])
+    picture = blocks.figure(ax, "training", "Loss against epoch", caption)
+    return Section("training", "Training", [picture, Text(_choice(chosen)), _restarts(s)])
+
+
+def _in_passes(s: Subject) -> bool:
+    """Return whether the last training was a pass of `partial_fit`."""
+    history = s.estimator.history_
+    return len(history["validation_loss"]) == len(history["train_loss"])
 
 
 def _chosen(s: Subject) -> bool:
     """Return whether validation rows chose the epoch."""
-    history: Any = s.estimator.history_
-    passes = len(history["validation_loss"]) == len(history["train_loss"])
-    return training_of(s.estimator).validation_fraction > 0 and not passes
+    return training_of(s.estimator).validation_fraction > 0 and not _in_passes(s)
 
 
 def _choice(chosen: bool) -> str:
@@ -229,28 +230,33 @@ def _choice(chosen: bool) -> str:
     )
 
 
-def _restarts(s: Subject) -> list[Block]:
+def _restarts(s: Subject) -> Table:
     """Return a table of the restarts that were kept."""
-    shown = range(min(len(s.fve), MAX_RESTARTS))
-    kept = [s.estimator._restart(r) for r in shown]
-    rows = [
-        [
-            f"{r + 1}{' (used)' if r == s.used else ''}",
-            str(int(one.history_["best_epoch"][0])),
-            number(float(one.history_["best_loss"][0])),
-            share(float(one.fve_[-1])),
-            share(float(s.fve[r, -1])),
-        ]
-        for r, one in zip(shown, kept, strict=True)
-    ]
-    cut = f" The first {MAX_RESTARTS} of {len(s.fve)}." if len(s.fve) > MAX_RESTARTS else ""
+    n = min(len(s.fve), MAX_RESTARTS)
+    rows = [_restart_row(s, r) for r in range(n)]
     where = "validation" if _chosen(s) else "training"
-    head = ["restart", "best epoch", f"{where} loss", f"{where} FVE", "held-out FVE"]
+    head = ["restart", "epoch kept", f"{where} loss", f"{where} FVE", "held-out FVE"]
     caption = (
-        "Epoch 0 is the start, which is PCA by default. Loss: objective per value at the best "
-        f"epoch. FVE of all components.{cut}"
+        "Epoch 0 is the start, PCA by default; a restart goes back to it where its gain on the "
+        "validation rows is below the standard error of that gain. Loss: objective per value with "
+        f"the weights kept. FVE of all components.{_cut(n, len(s.fve))}"
     )
-    return [Table(head, rows, caption, marked=s.used if s.used in shown else None)]
+    return Table(head, rows, caption, marked=s.used if s.used < n else None)
+
+
+def _restart_row(s: Subject, r: int) -> list[str]:
+    one = s.estimator._restart(r)
+    history = one.history_
+    last = not (_chosen(s) or _in_passes(s))
+    epoch = one.n_iter_ if last else int(history["best_epoch"][0])
+    loss = history["best_loss" if _chosen(s) else "validation_loss"].ravel()[-1]
+    name = f"{r + 1} (used)" if r == s.used else str(r + 1)
+    fve = share(float(one.fve_[-1])), share(float(s.fve[r, -1]))
+    return [name, str(epoch), number(float(loss)), *fve]
+
+
+def _cut(n: int, n_all: int) -> str:
+    return f" The first {n} of {n_all}." if n < n_all else ""
 
 
 # Objective and settings

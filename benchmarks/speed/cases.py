@@ -1,0 +1,65 @@
+"""The networks that are timed, and their clock; read by both environments."""
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from torch import nn
+
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mirrored autoencoder (values, hidden layers, code) and its batches."""
+
+    name: str
+    encoder: tuple[int, ...]
+    activation: str
+    batch_size: int
+    n_rows: int
+
+    @property
+    def widths(self):
+        return (*self.encoder, *reversed(self.encoder[:-1]))
+
+    @property
+    def n_steps(self):
+        return -(-self.n_rows // self.batch_size)
+
+    def data(self):
+        shape = (self.n_rows, self.encoder[0])
+        return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+    def __str__(self):
+        widths = "-".join(map(str, self.widths))
+        return f"{widths} {self.activation}, batch {self.batch_size}, {self.n_rows} rows"
+
+
+class Clock:
+    """Called at the end of each epoch; the first epoch warms up and is left out."""
+
+    def __init__(self):
+        self.times = []
+
+    def __call__(self, *_, **__):
+        self.times.append(time.perf_counter())
+
+    def seconds(self, n_steps):
+        """Return the seconds of a step, one entry per epoch."""
+        return [(end - start) / n_steps for start, end in pairwise(self.times)]
+
+
+def layers(widths, activation):
+    """Return linear layers with an activation between them."""
+    found = []
+    for n_in, n_out in pairwise(widths):
+        found += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+    return nn.Sequential(*found[:-1])
+
+
+def halves(case):
+    """Return encoder and decoder."""
+    decoder = case.widths[len(case.encoder) - 1 :]
+    return layers(case.encoder, case.activation), layers(decoder, case.activation)
