@@ -26,6 +26,8 @@ checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 def typechecker(function: Callable[..., Any]) -> Callable[..., Any]:
     """Check a function with beartype, which knows `Self` only where it decorates the class."""
+    if function.__name__ == "__init__":
+        return function  # constructors only store; what is wrong is said by `fit`
     hints = function.__annotations__.items()
     function.__annotations__ = {name: Any if hint is Self else hint for name, hint in hints}
     return checked(function)

@@ -57,27 +57,23 @@ def table(likelihood: str = "gaussian", n_rows: int = 200, n_values: int = 6, se
 # Known truth
 
 
-def planted_order(n_rows: int = 1500, n_values: int = 12, seed: int = 0):
-    """Rows `Σ a_j f_j(u_j)` of curves f_j in directions of their own, and the sources u."""
+def planted_order(n_rows: int = 1200, n_values: int = 12, seed: int = 0):
+    """Rows `Σ a_j f_j(u_j)` with decreasing a_j, curves f_j at right angles, and the causes u."""
     rng = np.random.default_rng(seed)
-    sources = rng.uniform(-1, 1, (n_rows, 3))
+    causes = rng.uniform(-1, 1, (n_rows, 3))
     directions = np.linalg.qr(rng.normal(size=(n_values, n_values)))[0]
-    X = rng.normal(scale=0.05, size=(n_rows, n_values))
-    for j, importance in enumerate((3, 2, 1.3)):
-        angle = 0.75 * np.pi * sources[:, j]
-        curve = np.column_stack([np.sin(angle), np.cos(angle), np.sin(2 * angle) / 2])
-        X += importance * curve @ directions[3 * j : 3 * j + 3]
-    return X, sources
+    X = rng.normal(scale=0.02, size=(n_rows, n_values))
+    for j, u in enumerate(causes.T):
+        curve = np.column_stack([u, (u**2 - 1 / 3) / 2, 0.3 * np.sin(3 * u), 0.2 * np.cos(3 * u)])
+        X += 0.6**j * curve @ directions[4 * j : 4 * j + 4]
+    return X, causes
 
 
-def noisy_circle(n_rows: int = 600, n_values: int = 10, noise: float = 0.05, seed: int = 0):
-    """Rows on a circle, their angles, and the fraction explained by knowing these."""
-    rng = np.random.default_rng(seed)
-    angle = rng.uniform(-np.pi, np.pi, n_rows)
+def circle(angle, n_values: int = 10):
+    """Points on a circle in a space of more dimensions."""
+    rng = np.random.default_rng(0)
     plane = np.linalg.qr(rng.normal(size=(n_values, n_values)))[0][:2]
-    truth = np.column_stack([np.cos(angle), np.sin(angle)]) @ plane
-    X = truth + rng.normal(scale=noise, size=truth.shape)
-    return X, angle, 1 - np.square(X - truth).sum() / np.square(X - X.mean(0)).sum()
+    return np.column_stack([np.cos(angle), np.sin(angle)]) @ plane
 
 
 def _curved(rng, n_rows: int, n_values: int):

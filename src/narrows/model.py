@@ -173,7 +173,9 @@ class Model(nn.Module):
     def _record(self, batch: Batch, features: Tensor, levels: Levels) -> Record:
         outputs = self.blueprint.ordering.combine(self._decoded(features, levels.masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
-        return Record(batch.x, batch.target, batch.observed, features, outputs, width)
+        return Record(
+            batch.x, batch.target, batch.observed, batch.weight, features, outputs, width
+        )
 
     def _entries(self, record: Record) -> Tensor:
         loss = self.blueprint.likelihood.loss(record.target, record.outputs, record.log_width)

@@ -188,7 +188,8 @@ def describe(path: PathLike) -> dict[str, Any]:
     dict
         ``estimator`` (name of the class), ``parameters`` (parts as dictionaries), ``blueprint``
         (parts and sizes of the network), ``has_target``, ``event_shape``, ``target_shape``,
-        ``n_features_in``, ``feature_names``, ``n_restarts``, ``best`` (restart, from 0), ``n_iter``, ``stream``
+        ``n_features_in``, ``feature_names``, ``n_restarts``, ``best`` (restart, from 0),
+        ``n_iter``, ``stream``
         (None without `partial_fit`), ``format``, ``version`` and ``sha256``.
 
     Raises

@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -44,11 +45,11 @@ _Mistake: Any = (ValueError, TypeError, OSError, ImportError, FloatingPointError
 class Commands(TyperGroup):
     """The commands, each imported when it is called."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Return the names, in the order of the help."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command with all its options."""
         if cmd_name not in COMMANDS:
             return None
@@ -62,14 +63,14 @@ class Commands(TyperGroup):
         single.command(cmd_name, cls=_help.Command)(function)
         return typer.main.get_command(single)
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return name, command and its arguments, or say which name is close."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             hint = nearest(args[0], COMMANDS) or f" Commands are: {', '.join(COMMANDS)}."
             raise ValueError(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page."""
         commands = [(name, _help.described(_function(name))[0]) for name in COMMANDS]
         panels = {"Commands": [(name, text.split("\n\n")[0], "") for name, text in commands]}
@@ -77,26 +78,30 @@ class Commands(TyperGroup):
         formatter.write(_help.page("narrows COMMAND", self.help or "", panels, EXAMPLES))
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
-        """Run a command; exit with 0, with 2 and one line after a mistake, with 130 after Ctrl-C."""
+        """Run a command; exit with 0, with 2 after a mistake, with 130 after Ctrl-C."""
+        written = list(sys.argv[1:] if args is None else args) or ["--help"]
+        run = partial(super().main, written, "narrows", standalone_mode=False)
         with _show.warnings_as_lines():
-            sys.exit(_code(lambda: TyperGroup.main(self, args, "narrows", standalone_mode=False)))
+            sys.exit(_code(run))
 
 
 def _function(name: str) -> Callable[..., None]:
-    return getattr(importlib.import_module(f"narrows.cli.{name}"), name)  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(f"narrows.cli.{name}"), name)
 
 
 def _code(run: Callable[[], Any]) -> int:
     try:
-        return run() or 0
+        code = run() or 0
     except (KeyboardInterrupt, typer.Abort):
-        _show.error("Interrupted.")
-        return INTERRUPTED
+        code = INTERRUPTED
     except (_UsageError, *_Mistake) as error:
         if os.environ.get("NARROWS_DEBUG"):
             raise
         _show.error(_sentence(error))
         return MISTAKE
+    if code == INTERRUPTED:
+        _show.error("Interrupted.")
+    return code
 
 
 def _sentence(error: Exception) -> str:
@@ -125,14 +130,11 @@ app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=F
 
 @app.callback(invoke_without_command=True)
 def _narrows(
-    ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Find how many numbers describe a data set, which matter most, and how much each explains."""
     if version:
         print(f"narrows {__version__}")
-    elif ctx.invoked_subcommand is None:
-        print(ctx.get_help())
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import typer
 from typer.core import TyperCommand
 
 WIDTH = 100  # columns at most, for readable lines
@@ -16,7 +15,7 @@ Entry = tuple[str, str, str]  # what one writes, what it does, what it is by def
 class Command(TyperCommand):
     """A command whose docstring is its help: first what it does, last Examples."""
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page."""
         text, examples = described(self.callback)
         panels: dict[str, list[Entry]] = {}

@@ -67,7 +67,7 @@ def _part(cls: type, name: str, own: Mapping[str, Any], given: Mapping[Path, Any
         of = {each: {p: value for p, value in inner.items() if p[1] == each} for each in choice}
         return tuple(_made(kind, each, values, {}) for each, values in of.items())
     # A part left open is made from the settings of the estimator that have its names.
-    shared = defaults | own if defaults[name] is None and choice is None else {}
+    shared = {**defaults, **own} if defaults[name] is None and choice is None else {}
     return _made(kind, choice, inner, shared)
 
 

@@ -54,13 +54,13 @@ def pca_beside(estimator: Any, train: "Material", test: "Material") -> "Array | 
 
 def print_table(found: Mapping[str, Any], n_components: int, label: str) -> None:
     """Print FVE by component, with the spread over restarts and PCA where they are known."""
-    restarts = found["fve_restarts"]
+    restarts, pca = found["fve_restarts"], found.get("pca_fve")
     table = _show.fve_table(
-        found["fve"],
+        found["fve"].tolist(),
         n_components,
         label=label,
-        spread=restarts.std(axis=0, ddof=1) if len(restarts) > 1 else None,
-        reference=found.get("pca_fve"),
+        spread=restarts.std(axis=0, ddof=1).tolist() if len(restarts) > 1 else None,
+        reference=None if pca is None else pca.tolist(),
     )
     _show.console().print("", table, "", sep="\n")
 

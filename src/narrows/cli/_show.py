@@ -94,13 +94,8 @@ def table(*columns: str) -> "Table":
     from rich import box
     from rich.table import Table
 
-    made = Table(
-        box=box.SIMPLE_HEAD,
-        header_style="bold",
-        pad_edge=False,
-        show_edge=False,
-        collapse_padding=True,
-    )
+    made = Table(box=box.SIMPLE_HEAD, header_style="bold", collapse_padding=True)
+    made.show_edge = made.pad_edge = False
     for k, column in enumerate(columns):
         made.add_column(column, justify="right" if k else "left", no_wrap=True)
     return made

@@ -134,7 +134,7 @@ def _chosen(names: list[str], values: dict[Path, Any]) -> list[Any]:
         models.append(_models.estimator(base, own))
     if values.keys() - used:
         option = _settings.settings()[min(values.keys() - used)].option
-        raise ValueError(f"None of the models has a setting {option}.")
+        raise ValueError(f"No model here has a setting {option}.")
     return models
 
 

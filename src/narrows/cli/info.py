@@ -39,8 +39,7 @@ def _facts(path: str, header: dict[str, Any], estimator: Any) -> dict[str, str]:
     best = int(estimator.history_["best_epoch"][estimator.history_["best_loss"].argmin()])
     return {
         "file": f"{path}, {Path(path).stat().st_size / 1e6:.1f} MB, narrows {header['version']}",
-        "features": f"{math.prod(features)}"
-        + (f" ({_short(names)})" if names else _shape(features)),
+        "features": f"{math.prod(features)}" + (_short(names) if names else _shape(features)),
         "weights": f"{n_weights} a restart",
         "restarts": f"{header['n_restarts']} kept",
         "epochs": f"{header['n_iter']}, the best after {best}",
@@ -52,7 +51,7 @@ def _shape(shape: list[int]) -> str:
 
 
 def _short(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
 
 
 def _text(value: Any) -> str:

@@ -28,6 +28,6 @@ def reconstruct(
 
     estimator = narrows.load(model)
     found = estimator.reconstruct(_data.rows(data), level)
-    names = getattr(estimator, "feature_names_in_", None)
-    fitting = names is not None and found.shape[1:] == names.shape
-    _data.write(output, found, [str(name) for name in names] if fitting else None, as_json)
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    fitting = found.shape[1:] == (len(names),)  # not if the target was something else
+    _data.write(output, found, names if fitting else None, as_json)

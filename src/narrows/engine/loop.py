@@ -152,6 +152,9 @@ def fit(
         player.release()
         model.eval()
         history.best_epoch, history.best_loss = best.epoch, best.loss
+        if validation is None and alive.all():
+            history.best_epoch = torch.full_like(best.epoch, len(history.train_loss))
+            history.best_loss = history.validation_loss[-1]
     return history
 
 

@@ -89,8 +89,9 @@ def learn(
     before = _row_losses(model, task.validation)
     history = train(model, recipe, task, seeds)
     gain = before - _row_losses(model, task.validation)
-    doubtful = gain.mean(1) <= gain.std(1) / gain.shape[1] ** 0.5
-    if gain.shape[1] > 1 and doubtful.any():
+    error = gain.std(1, correction=0) / gain.shape[1] ** 0.5
+    doubtful = gain.mean(1) <= error
+    if doubtful.any():
         model.restore(build(recipe, task, seeds[1:]), doubtful)
         history.best_loss[doubtful] = history.validation_loss[0][doubtful]
         history.best_epoch[doubtful] = 0

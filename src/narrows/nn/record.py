@@ -18,6 +18,8 @@ class Record:
         Scaled target; the input unless another was given.
     observed : Tensor of bool, shape (row, output), or None
         Which entries of the target were observed; None when all were.
+    weight : Tensor of shape (row,), or None
+        Weights of the rows, for statistics of the batch; None when all are alike.
     features : Tensor of shape (restart, row, feature)
         The code as the decoder sees it, before any ordering masks it.
     outputs : Tensor of shape (restart, level, row, output)
@@ -29,6 +31,7 @@ class Record:
     x: Float[Tensor, "row value"]
     target: Float[Tensor, "row output"]
     observed: Bool[Tensor, "row output"] | None
+    weight: Float[Tensor, " row"] | None
     features: Float[Tensor, "restart row feature"]
     outputs: Float[Tensor, "restart level row output"]
     log_width: Tensor | None

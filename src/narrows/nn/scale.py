@@ -29,7 +29,7 @@ class Scale:
 
     def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return scaled rows, NaN where they are missing."""
-        rows = torch.as_tensor(np.ascontiguousarray(x))
+        rows = torch.from_numpy(np.require(x, requirements=["C", "W"]))
         if self.trivial:
             return rows.to(dtype)
         exact = torch.promote_types(rows.dtype, torch.float64)

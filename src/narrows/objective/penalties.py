@@ -48,6 +48,8 @@ class L1(Penalty):
 class Decorrelation(Penalty):
     """Squared Pearson correlations between components: ``strength Σ_{j<k} r_jk²`` of the batch.
 
+    Correlations are weighted where the rows are.
+
     A statistic of the batch: small batches see noisy correlations, of size about 1/rows.
 
     Parameters
@@ -62,7 +64,10 @@ class Decorrelation(Penalty):
         self.strength = strength
 
     def __call__(self, record: Record) -> Float[Tensor, " restart"]:
-        centred = record.features - record.features.mean(1, keepdim=True)
+        share = torch.ones_like(record.x[:, :1]) if record.weight is None else record.weight[:, None]
+        share = share / share.sum()
+        centred = record.features - (share * record.features).sum(1, keepdim=True)
+        centred = centred * share.sqrt()
         unit = centred / centred.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
         correlation = unit.transpose(1, 2) @ unit
         return self.strength * torch.triu(correlation, diagonal=1).square().sum((1, 2))

@@ -408,7 +408,7 @@ def _mosaic(
     height, width = picture.shape[0] / decoded.shape[1], picture.shape[1] / decoded.shape[0]
     style: Any = {"cmap": IMAGE_COLOURS, "vmin": limits[0], "vmax": limits[1]}
     ax.imshow(picture, extent=extent, aspect=height / width, **style)
-    ax.grid(True, which="minor", color="white", linewidth=0.8)
+    ax.grid(True, which="minor", color="white", linewidth=2.0)
 
 
 def _tile_ticks(set_ticks: Callable[..., Any], values: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Autoencoders beside the linear baselines, at equal dimension, on rows that chose nothing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -239,8 +239,8 @@ class _Task:
         """Return the held-out FVE of a linear method for each K."""
         scale, mean = self._learned()
         train, test = _matrix(self.train, scale), _matrix(self.test, scale)
-        filled = [np.where(np.isnan(rows), mean, rows) for rows in (train, test)]
-        predictions = BASELINES[name](*filled, self.counts, random_state)
+        known, asked = (np.where(np.isnan(rows), mean, rows) for rows in (train, test))
+        predictions = BASELINES[name](known, asked, self.counts, random_state)
         fve = [fraction_of_variance_explained(test, each, mean) for each in predictions]
         return np.array(fve, dtype=np.float64)
 
@@ -321,13 +321,15 @@ BASELINES: dict[str, Callable[[Array, Array, Sequence[int], int], Iterator[Array
 
 
 def _counts(n_components: int | Sequence[int]) -> list[int]:
-    whole = isinstance(n_components, int | np.integer)
-    counts = range(1, int(n_components) + 1) if whole else sorted({int(k) for k in n_components})
-    if not len(counts) or counts[0] < 1:
+    if isinstance(n_components, Iterable):
+        counts = sorted({int(k) for k in n_components})
+    else:
+        counts = list(range(1, n_components + 1))
+    if not counts or counts[0] < 1:
         raise ValueError(
             f"n_components={n_components!r} must be at least 1. Write 5 for 1 to 5, or (1, 2, 5)."
         )
-    return list(counts)
+    return counts
 
 
 def _labelled(models: Any) -> dict[str, Any]:

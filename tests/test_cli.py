@@ -1,0 +1,438 @@
+"""The command line: every command, every setting, every mistake in one line."""
+
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import narrows
+from narrows.cli import COMMANDS, _models, _settings, _show, app
+from narrows.data.split import split_rows
+from narrows.data.views import Rows
+from narrows.parts import ESTIMATORS, PARTS, load
+
+QUICK = ["--max-epochs", "2", "--hidden-layer-sizes", "4", "--random-state", "1"]
+NAMES = ["a", "b", "c", "d"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def succeed(*arguments: str) -> str:
+    """Run a command that must end well; return what it printed."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of data, good and bad, and a model of the good ones."""
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 4)) + 0.1 * rng.normal(size=(60, 4))
+    arrays = {"X": X, "Y": X[:, :2], "w": rng.random(60), "g": np.arange(60) // 6}
+    np.savez(folder / "all.npz", **arrays)
+    np.save(folder / "X.npy", X)
+    np.save(folder / "line.npy", X[:, 0])
+    np.save(folder / "row.npy", X[:1])
+    np.save(folder / "empty.npy", X[:0])
+    np.save(folder / "few.npy", X[:, :3])
+    holes = X.copy()
+    holes[[3, 9], 2] = np.nan
+    for name, rows in {"X": X, "holes": holes, "inf": np.where(X[4, 1] == X, np.inf, X)}.items():
+        np.savetxt(folder / f"{name}.csv", rows, delimiter=",", header=",".join(NAMES), comments="")
+    np.savetxt(folder / "flat.csv", X * [1, 0, 1, 1], delimiter=",")
+    (folder / "text.csv").write_text("x,name\n1,anna\n2,berta\n")
+    (folder / "bad.safetensors").write_bytes(b"not a model")
+    os.chdir(folder)
+    succeed("fit", "X.csv", "-o", "m.safetensors", "--n-components", "3", *QUICK)
+    whole = (folder / "m.safetensors").read_bytes()
+    (folder / "half.safetensors").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def model() -> narrows.HierarchicalAutoencoder:
+    return narrows.load("m.safetensors")
+
+
+# Help
+
+
+def test_help_names_every_command() -> None:
+    shown = succeed("--help")
+    assert shown == succeed()
+    assert re.findall(r"^  ([a-z]+)  ", shown, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_describes_a_command_with_examples(command: str) -> None:
+    shown = succeed(command, "--help")
+    assert shown.startswith(f"narrows {command} ")
+    assert f"  $ narrows {command}" in shown.partition("\nExamples\n")[2]
+    assert not re.findall(r"^  -\S+(?: [A-Z]\S*)?$(?!\n {10})", shown, re.MULTILINE), "no text"
+    layout = shown.partition("\nExamples\n")[0]
+    assert max(map(len, layout.splitlines())) <= 80
+
+
+def test_version() -> None:
+    assert succeed("--version") == f"narrows {narrows.__version__}\n"
+
+
+# Settings
+
+
+def parameters(path: str) -> list[str]:
+    names = inspect.signature(load(path)).parameters
+    return [name.replace("_", "-") for name in names if name not in ("training", "callbacks")]
+
+
+def test_every_parameter_of_every_estimator_and_part_is_an_option() -> None:
+    shown = succeed("fit", "--help")
+    written = {name.replace(".no-", ".") for name in re.findall(r"^ +--(\S+)", shown, re.MULTILINE)}
+    wanted = {name for path in ESTIMATORS.values() for name in parameters(path)}
+    wanted |= {f"training.{name}" for name in parameters("narrows:Training")}
+    for axis, known in PARTS.items():
+        for part, path in known.items():
+            above = f"penalties.{part}" if axis == "penalty" else axis
+            wanted |= {f"{above}.{name}" for name in parameters(path)}
+    assert not wanted - written
+
+
+def test_every_option_says_what_it_does() -> None:
+    assert not [each.option for each in _settings.settings().values() if len(each.help) < 5]
+
+
+def test_options_make_the_estimator_that_python_makes() -> None:
+    written = {
+        "n_components": "3",
+        "hidden_layer_sizes": "8,4",
+        "circular": "none",
+        "learning_rate": "1e-2",
+        "random_state": "none",
+        "likelihood": "student_t",
+        "likelihood__degrees_of_freedom": "3",
+        "architecture__tied": True,
+        "architecture__dropout": "0.1",
+        "architecture__linear_path": True,
+        "penalties": "l1,decorrelation",
+        "penalties__l1__strength": "0.01",
+        "training__patience": "none",
+        "training__keep_restarts": True,
+        "verbose": None,
+    }
+    from narrows.nn.dense import Dense
+    from narrows.objective.penalties import L1, Decorrelation
+
+    made = _models.estimator("Autoencoder", _models.values(written))
+    expected = narrows.Autoencoder(
+        3,
+        hidden_layer_sizes=(8, 4),
+        circular=(),
+        learning_rate=0.01,
+        likelihood=narrows.StudentT(degrees_of_freedom=3.0),
+        architecture=Dense((8, 4), tied=True, dropout=0.1, linear_path=False),
+        penalties=(L1(strength=0.01), Decorrelation()),
+        training=narrows.Training(patience=None, keep_restarts=False),
+    )
+    assert repr(made) == repr(expected)
+
+
+# Commands
+
+
+def test_fit_measures_on_rows_that_chose_nothing() -> None:
+    arguments = ["X.csv", "-o", "held.safetensors", "--n-components", "2", *QUICK]
+    found = json.loads(succeed("fit", *arguments, "--test-fraction", "0.25", "--json"))
+    fitted, X = narrows.load("held.safetensors"), narrows.source("X.csv")
+    train, test = split_rows(60, 0.25, "random", rng=np.random.default_rng([1, 1]))
+    settings = {"max_epochs": 2, "hidden_layer_sizes": (4,), "random_state": 1}
+    twin = narrows.HierarchicalAutoencoder(2, **settings).fit(Rows(X, train))
+    np.testing.assert_array_equal(fitted.transform(X), twin.transform(X))
+    np.testing.assert_allclose(found["fve"], twin.fve(Rows(X, test)), rtol=1e-6)
+    assert (found["n_train"], found["n_test"], found["rows"]) == (45, 15, "held-out")
+    assert list(fitted.feature_names_in_) == NAMES
+
+
+def test_fit_prints_a_table_with_spread_and_pca() -> None:
+    arguments = ["X.csv", "-o", "t.safetensors", "--n-components", "3", "--n-init", "2", *QUICK]
+    shown = succeed("fit", *arguments, "--test-fraction", "0.25")
+    row = r"^\d +-?\d\.\d{3} ± \d\.\d{3} +-?\d\.\d{3} +-?\d\.\d{3} "
+    assert len(re.findall(row, shown, re.MULTILINE)) == 3
+    assert "PCA" in shown
+    assert "Held out: 15 rows that chose nothing.\nSaved to t.safetensors." in shown
+    assert "\x1b" not in shown
+
+
+def test_fit_without_a_test_part_says_so() -> None:
+    shown = succeed("fit", "X.npy", "-o", "v.safetensors", "--model", "Autoencoder", *QUICK)
+    assert "validation FVE" in shown
+    assert "--test-fraction 0.2" in shown
+
+
+def test_fit_takes_all_that_goes_with_rows() -> None:
+    columns = ["--sample-weight", "all.npz:w", "--groups", "all.npz:g", "--target", "all.npz:Y"]
+    given = ["--validation", "X.npy", "--validation-target", "all.npz:Y"]
+    kept = ["--test-fraction", "0.5", "--training.split", "groups"]
+    arguments = ["X.npy", "-o", "w.safetensors", *columns, *given, *kept, *QUICK]
+    found = json.loads(succeed("fit", *arguments, "--json"))
+    assert (found["n_train"], found["n_test"]) == (30, 30)
+    assert "pca_fve" not in found
+    assert narrows.load("w.safetensors").reconstruct(np.load("X.npy")).shape == (60, 2)
+    again = ["X.npy", "--target", "all.npz:Y", "--sample-weight", "all.npz:w"]
+    same = ["--groups", "all.npz:g", "--test-fraction", "0.5", "--json"]
+    assert json.loads(succeed("score", "w.safetensors", *again, *same))["fve"] == found["fve"]
+
+
+def test_several_files_are_segments() -> None:
+    arguments = ["X.npy", "all.npz:X", "-o", "s.safetensors", "--training.split", "blocks"]
+    found = json.loads(succeed("fit", *arguments, *QUICK, "--test-fraction", "0.2", "--json"))
+    assert found["n_train"] + found["n_test"] == 120
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".tsv", ".txt", ".parquet"])
+def test_transform_writes_by_suffix(suffix: str, model: narrows.HierarchicalAutoencoder) -> None:
+    pytest.importorskip("pyarrow")
+    succeed("transform", "m.safetensors", "X.csv", "-o", f"codes{suffix}")
+    written = narrows.source(f"codes{suffix}")
+    expected = model.transform("X.csv")
+    np.testing.assert_allclose(written.read(0, 60), expected, rtol=1e-4, atol=1e-6)
+    if suffix not in (".npy", ".npz"):
+        assert written.names == tuple(model.get_feature_names_out())
+
+
+def test_reconstruct_keeps_names_and_knows_levels(model: narrows.HierarchicalAutoencoder) -> None:
+    arguments = ["m.safetensors", "X.csv", "-o", "rebuilt.csv", "--level", "2", "--json"]
+    found = json.loads(succeed("reconstruct", *arguments))
+    assert found == {"path": "rebuilt.csv", "shape": [60, 4], "names": NAMES}
+    written = narrows.source("rebuilt.csv")
+    assert written.names == tuple(NAMES)
+    expected = model.reconstruct("X.csv", 2)
+    np.testing.assert_allclose(written.read(0, 60), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_score_prints_levels_and_writes_rows(model: narrows.HierarchicalAutoencoder) -> None:
+    arguments = ["score", "m.safetensors", "X.csv", "-o", "scores.npy"]
+    found, X = json.loads(succeed(*arguments, "--json")), "X.csv"
+    np.testing.assert_allclose(found["fve"], model.fve(X), rtol=1e-6)
+    np.testing.assert_allclose(np.load("scores.npy")[:, 0], model.score_samples(X), rtol=1e-4)
+    assert "Wrote a score per row to scores.npy." in succeed(*arguments)
+
+
+def test_compare_prints_and_draws_every_model() -> None:
+    models = "HierarchicalAutoencoder:boosted,Autoencoder"
+    arguments = ["compare", "X.csv", "-k", "1,2", "--models", models, "--penalties", "l1", *QUICK]
+    found = json.loads(succeed(*arguments, "--baselines", "pca,fa", "--json"))
+    names = ["PCA", "factor analysis", "HierarchicalAutoencoder (boosted)", "Autoencoder"]
+    assert list(found["fve"]) == names
+    assert found["n_components"] == [1, 2]
+    shown = succeed(*arguments, "--n-splits", "2", "--plot", "k.png")
+    assert "12 held out; mean and standard error over 2 splits." in shown
+    assert len(re.findall(r"^[12]( +0\.\d{3} ± 0\.\d{3}){5}$", shown, re.MULTILINE)) == 2
+    assert Path("k.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_wraps_what_is_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = succeed("compare", "X.csv", "-k", "1", "--models", "none", "--n-splits", "2")
+    assert max(map(len, shown.splitlines()[:-2])) <= 40
+    assert "…" not in shown
+    assert len(re.findall(r"0\.\d{3} ± ", shown)) == 3
+
+
+def test_report_is_a_page_on_the_rows_held_out() -> None:
+    arguments = ["report", "m.safetensors", "X.csv", "-o", "r.html", "--event-shape", "2,2"]
+    told = ["--labels", "all.npz:g", "--test-fraction", "0.5", "--title", "Two by two"]
+    assert json.loads(succeed(*arguments, *told, "--json")) == {"path": "r.html", "n_rows": 30}
+    page = Path("r.html").read_text(encoding="utf-8")
+    assert "Two by two" in page
+    assert "PCA" in page
+
+
+def test_info_shows_settings_and_sizes(model: narrows.HierarchicalAutoencoder) -> None:
+    found = json.loads(succeed("info", "m.safetensors", "--json"))
+    assert found["estimator"] == "HierarchicalAutoencoder"
+    assert found["parameters"]["n_components"] == 3
+    np.testing.assert_allclose(found["fve"], model.fve_)
+    shown = succeed("info", "m.safetensors")
+    for text in ("collective, 3 components", "4 (a, b, c, d)", "1 kept", "max_epochs", "4"):
+        assert text in shown
+
+
+@pytest.fixture
+def short_demo(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    from narrows.cli import demo
+
+    call = inspect.signature(narrows.report.report)
+
+    def page(*arguments: object, **named: object) -> None:
+        Path(call.bind(*arguments, **named).arguments["path"]).write_text("page")
+
+    monkeypatch.setattr(narrows.report, "report", page)
+    monkeypatch.setattr(demo, "N_INIT", 2)
+    monkeypatch.setattr(demo, "MAX_EPOCHS", 1)
+    return lambda *arguments: succeed("demo", *arguments)
+
+
+def test_demo_prints_a_table_and_writes_its_files(short_demo: Callable[..., str]) -> None:
+    shown = short_demo()
+    assert len(re.findall(r"^\d( +0\.\d{3})( ± 0\.\d{3})?( +0\.\d{3}){2} ", shown, re.M)) == 5
+    for name in ("report.html", "scree.png", "model.safetensors", "test.npy"):
+        assert f"  {Path('narrows-demo', name)}  " in shown
+        assert Path("narrows-demo", name).stat().st_size > 0
+    assert "narrows info narrows-demo/model.safetensors" in shown
+    assert narrows.source("narrows-demo/test.npy").shape == (64,)
+
+
+# For machines
+
+
+def test_json_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    _show.as_json({"a": np.array([1.0, np.nan]), "b": (np.int64(2), float("inf")), "c": None})
+    assert json.loads(capsys.readouterr().out) == {"a": [1.0, None], "b": [2, None], "c": None}
+
+
+def test_stdout_is_for_results_alone() -> None:
+    arguments = ["flat.csv", "-o", "f.safetensors", "--verbose", "1", "--json", *QUICK]
+    result = run("fit", *arguments)
+    assert json.loads(result.stdout)["path"] == "f.safetensors"
+    assert result.stderr.startswith(
+        "narrows: warning: 1 of 4 features are constant, the first is 1; "
+        "they carry no information and are only centred.\n"
+    )
+
+
+# Mistakes
+
+FIT = ["fit", "X.csv", "-o", "x.safetensors"]
+MISTAKES = [
+    (["fti"], "There is no command 'fti'. Did you mean 'fit'?"),
+    (["fit"], "Missing argument 'DATA...'. See narrows fit --help."),
+    (
+        [*FIT, "--n-component", "2"],
+        "There is no option '--n-component'. Did you mean '--n-components'?",
+    ),
+    ([*FIT, "--n-components", "two"], "--n-components takes a whole number, not 'two'."),
+    ([*FIT, "--n-components", "0"], "--n-components 0 must be a whole number, at least 1."),
+    ([*FIT, "--circular", "0;1"], None),
+    ([*FIT, "--model", "Autoencodr"], None),
+    ([*FIT, "--penalties", "l1"], "HierarchicalAutoencoder has no setting --penalties."),
+    (
+        [*FIT, "--likelihood.degrees-of-freedom", "3"],
+        "--likelihood.degrees-of-freedom is for student_t, not for gaussian. "
+        "Write --likelihood student_t as well.",
+    ),
+    (
+        [*FIT, "--model", "Autoencoder", "--penalties.l1.strength", "1"],
+        "--penalties.l1.strength needs 'l1' among --penalties.",
+    ),
+    (
+        [*FIT, "--likelihood", "poissn"],
+        "--likelihood poissn is not known. Did you mean 'poisson'? Known are: gaussian, "
+        "bernoulli, categorical, poisson, negative_binomial, laplace, student_t.",
+    ),
+    (
+        [*FIT, "--training.patience", "0"],
+        "--training.patience 0 must be at least 1. Write none for none.",
+    ),
+    ([*FIT, "--likelihood", "bernoulli"], None),
+    ([*FIT, "--test-fraction", "1"], "--test-fraction 1.0 must be in [0, 1). Write 0.2, say."),
+    ([*FIT, "--test-fraction", "half"], None),
+    ([*FIT, "--sample-weight", "row.npy"], None),
+    ([*FIT, "--validation", "X.npy", "--target", "all.npz:Y"], None),
+    (["fit", "X.npz", "-o", "x.safetensors"], "There is no file 'X.npz'. Did you mean 'X.npy'?"),
+    (["fit", "X.npi", "-o", "x.safetensors"], None),
+    (["fit", "X.csv:e", "-o", "x.safetensors"], None),
+    (["fit", "all.npz", "-o", "x.safetensors"], None),
+    (["fit", "holes.csv", "-o", "x.safetensors"], None),
+    (["fit", "inf.csv", "-o", "x.safetensors"], None),
+    (["fit", "line.npy", "-o", "x.safetensors"], None),
+    (["fit", "row.npy", "-o", "x.safetensors"], None),
+    (["fit", "empty.npy", "-o", "x.safetensors"], None),
+    (
+        ["fit", "text.csv", "-o", "x.safetensors"],
+        "The file 'text.csv' has columns of text or dates: 'name'. Encode them as numbers or "
+        "drop them. Or select columns: 'text.csv:x'.",
+    ),
+    (["fit", "X.csv", "-o", "x.pkl"], "Unknown suffix '.pkl' of 'x.pkl'. Known: .safetensors."),
+    (
+        ["fit", "X.csv", "-o", "no/x.safetensors"],
+        "Cannot write 'no/x.safetensors': there is no folder 'no'.",
+    ),
+    (["transform", "m.safetensors", "few.npy", "-o", "c.npy"], None),
+    (["transform", "m.safetensors", "X.csv", "-o", "c.xlsx"], None),
+    (["transform", "m.safetensor", "X.csv", "-o", "c.npy"], None),
+    (["transform", "X.csv", "X.csv", "-o", "c.npy"], None),
+    (["info", "bad.safetensors"], None),
+    (["info", "half.safetensors"], None),
+    (["reconstruct", "m.safetensors", "X.csv", "-o", "c.npy", "--level", "9"], None),
+    (["score", "m.safetensors", "holes.csv"], None),
+    (
+        ["compare", "X.csv", "--baselines", "pcaa"],
+        "There is no linear method 'pcaa'. Did you mean 'pca'? Known are: pca, ppca, fa.",
+    ),
+    (["compare", "X.csv", "-k", "few"], None),
+    (
+        ["compare", "X.csv", "--models", "none", "--n-init", "2"],
+        "No model here has a setting --n-init.",
+    ),
+    (["report", "m.safetensors", "X.csv", "-o", "r.html", "--event-shape", "3,3"], None),
+    (["report", "m.safetensors", "X.csv", "-o", "r.pdf"], None),
+    (["demo", "--out", "X.csv"], None),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES]
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], sentence: str | None) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1
+    assert re.fullmatch(r"narrows: [^\n]{20,}[.?]", lines[0])
+    assert sentence is None or lines[0] == f"narrows: {sentence}"
+    assert not Path("x.safetensors").exists()
+
+
+def test_an_old_file_survives_a_failed_fit() -> None:
+    Path("old.safetensors").write_text("old")
+    assert run("fit", "holes.csv", "-o", "old.safetensors").exit_code == 2
+    assert Path("old.safetensors").read_text() == "old"
+
+
+def test_mistakes_are_traced_when_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NARROWS_DEBUG", "1")
+    assert isinstance(run("info", "bad.safetensors").exception, narrows._errors.ModelFileError)
+
+
+def test_interruption_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(narrows.persist, "load", interrupted)
+    result = run("transform", "m.safetensors", "X.csv", "-o", "c.npy")
+    assert (result.exit_code, result.stderr) == (130, "narrows: Interrupted.\n")
+
+
+def test_a_process_ends_as_a_command_should() -> None:
+    code = "from narrows.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "fti"], capture_output=True, text=True)
+    message = "narrows: There is no command 'fti'. Did you mean 'fit'?\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", message)

@@ -1,0 +1,210 @@
+"""The comparison with linear methods: their formulas, equal rows, equal space."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA, FactorAnalysis
+
+from narrows import Autoencoder, Bernoulli, HierarchicalAutoencoder
+from narrows.data.split import split_rows
+from narrows.metrics import fraction_of_variance_explained
+from narrows.report import Comparison, compare, pca_fve
+from narrows.report.comparison import BASELINES
+
+QUICK = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def X() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(80, 4)) @ rng.normal(size=(4, 6)) + 0.3 * rng.normal(size=(80, 6)) + 5
+
+
+def parts(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first split that `compare` draws."""
+    rng = np.random.default_rng([0, 0])
+    train, test = split_rows(len(X), 0.2, "random", rng=rng)
+    return X[train], X[test]
+
+
+def standardised(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    train, test = parts(X)
+    return tuple((rows - train.mean(0)) / train.std(0) for rows in (train, test))
+
+
+# Linear methods
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_probabilistic_pca_decodes_its_posterior_mean(X: np.ndarray, k: int) -> None:
+    train, test = parts(X)
+    fitted = PCA(k).fit(train)
+    noise, V = fitted.noise_variance_, fitted.components_.T
+    W = V * np.sqrt(fitted.explained_variance_ - noise)
+    posterior = np.linalg.solve(W.T @ W + noise * np.eye(k), W.T @ (test - train.mean(0)).T).T
+    (found,) = BASELINES["probabilistic PCA"](train, test, [k], 0)
+    np.testing.assert_allclose(found, posterior @ W.T + train.mean(0), rtol=1e-10)
+
+
+def test_factor_analysis_decodes_its_posterior_mean(X: np.ndarray) -> None:
+    train, test = parts(X)
+    fitted = FactorAnalysis(2, random_state=0).fit(train)
+    W, precision = fitted.components_.T, 1 / fitted.noise_variance_
+    hidden = np.eye(2) + (W.T * precision) @ W
+    posterior = np.linalg.solve(hidden, (W.T * precision) @ (test - train.mean(0)).T).T
+    (found,) = BASELINES["factor analysis"](train, test, [2], 0)
+    np.testing.assert_allclose(found, posterior @ W.T + train.mean(0), rtol=1e-8)
+
+
+@pytest.mark.parametrize("scale", ["standard", "none"])
+def test_pca_explains_what_sklearn_reconstructs(X: np.ndarray, scale: str) -> None:
+    train, test = standardised(X) if scale == "standard" else parts(X)
+    expected = []
+    for k in range(1, 7):
+        fitted = PCA(k).fit(train)
+        rebuilt = fitted.inverse_transform(fitted.transform(test))
+        expected.append(1 - ((test - rebuilt) ** 2).sum() / ((test - train.mean(0)) ** 2).sum())
+    np.testing.assert_allclose(pca_fve(*parts(X), 6, scale), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_more_components_than_features_are_no_mistake(X: np.ndarray, name: str) -> None:
+    fve = compare(X, {}, (6, 9), baselines=[name]).fve[name][0]
+    assert fve[0] == pytest.approx(fve[1], abs=1e-6)
+    assert fve[1] > 0.8
+
+
+def test_missing_entries_are_means_to_linear_methods(X: np.ndarray) -> None:
+    holes = X.copy()
+    holes[::7, 2] = np.nan
+    model = HierarchicalAutoencoder(**QUICK, missing="ignore")
+    found = compare(holes, model, 2)
+    assert all(np.isfinite(fve).all() and (fve > 0.2).all() for fve in found.fve.values())
+
+
+# Models
+
+
+def test_a_model_is_measured_as_by_hand(X: np.ndarray) -> None:
+    train, test = parts(X)
+    expected = HierarchicalAutoencoder(3, **QUICK).fit(train).fve(test)
+    found = compare(X, {"mine": HierarchicalAutoencoder(**QUICK)}, 3, baselines=())
+    np.testing.assert_allclose(found.fve["mine"][0], expected, rtol=1e-6)
+    assert (found.n_train, found.n_test) == (64, 16)
+
+
+def test_ranked_models_are_fitted_once_and_others_for_each_number(X: np.ndarray) -> None:
+    fits = []
+    models = [HierarchicalAutoencoder(**QUICK), Autoencoder(**QUICK)]
+    found = compare(
+        X, models, (1, 3), baselines=(), n_splits=2, on_fit=lambda *fit: fits.append(fit)
+    )
+    ranked, plain = "HierarchicalAutoencoder (collective)", "Autoencoder"
+    one = [(ranked, 3), (plain, 3), (plain, 1)]
+    assert fits == [(*fit, split) for split in range(2) for fit in one]
+    assert {name: fve.shape for name, fve in found.fve.items()} == {ranked: (2, 2), plain: (2, 2)}
+
+
+def test_models_start_from_pca_and_so_stand_in_its_space(X: np.ndarray) -> None:
+    """Linear models meet PCA to within their training, under either scale."""
+    for scale in ("standard", "none"):
+        settings = {"hidden_layer_sizes": (), "max_epochs": 1, "scale": scale}
+        found = compare(X, HierarchicalAutoencoder(**settings), 3)
+        ours = found.fve["HierarchicalAutoencoder (collective)"]
+        np.testing.assert_allclose(ours, found.fve["PCA"], atol=0.02)
+
+
+def test_other_likelihoods_are_measured_by_squared_error() -> None:
+    X = (np.random.default_rng(0).random((60, 4)) < [0.1, 0.3, 0.5, 0.7]).astype(float)
+    train, test = parts(X)
+    for likelihood in ("bernoulli", Bernoulli()):
+        model = HierarchicalAutoencoder(2, likelihood=likelihood, **QUICK)
+        levels = model.fit(train)
+        rebuilt = np.stack([levels.reconstruct(test, k).astype(float) for k in (1, 2)])
+        expected = fraction_of_variance_explained(test, rebuilt, train.mean(0))
+        found = compare(X, {"counts": model}, 2, baselines=["PCA"])
+        np.testing.assert_allclose(found.fve["counts"][0], expected, rtol=1e-5)
+
+
+def test_groups_stay_together_and_reach_the_models(X: np.ndarray) -> None:
+    from narrows import Training
+
+    model = HierarchicalAutoencoder(**QUICK, training=Training(split="groups"))
+    groups = np.repeat(np.arange(8), 10)
+    found = compare(X, model, 1, split="groups", groups=groups, test_fraction=0.25)
+    assert (found.n_train, found.n_test) == (60, 20)
+
+
+# Results
+
+
+def test_errors_are_of_the_mean_over_splits(X: np.ndarray) -> None:
+    found = compare(X, (), 2, baselines=["PCA"], n_splits=4)
+    fve = found.fve["PCA"]
+    assert len(np.unique(fve[:, 0])) == 4
+    np.testing.assert_allclose(found.mean["PCA"], fve.mean(0))
+    np.testing.assert_allclose(found.standard_error["PCA"], fve.std(0, ddof=1) / 2)
+    assert np.isnan(compare(X, (), 2, baselines=["PCA"]).standard_error["PCA"]).all()
+
+
+def test_results_are_json_and_a_figure() -> None:
+    fve = {"PCA": np.array([[0.3, 0.5], [0.5, 0.7]]), "ours": np.array([[0.6, 0.7], [0.6, 0.9]])}
+    found = Comparison(np.array([1, 2]), fve, 80, 20)
+    assert json.loads(json.dumps(found.to_dict())) == {
+        "n_components": [1, 2],
+        "n_train": 80,
+        "n_test": 20,
+        "n_splits": 2,
+        "fve": {"PCA": [0.4, 0.6], "ours": [0.6, pytest.approx(0.8)]},
+        "standard_error": {"PCA": pytest.approx([0.1, 0.1]), "ours": pytest.approx([0.0, 0.1])},
+    }
+    texts = [text.get_text() for text in found.plot().get_legend().get_texts()]
+    assert texts == ["PCA", "ours"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"models": "Autoencodr"},
+            "There is no model 'Autoencodr'. Did you mean 'Autoencoder'? "
+            "Known are: Autoencoder, HierarchicalAutoencoder.",
+        ),
+        (
+            {"models": [PCA()]},
+            "models has PCA(), which is no autoencoder. Write a name such as 'Autoencoder', or "
+            "an estimator.",
+        ),
+        (
+            {"models": ["Autoencoder", Autoencoder()]},
+            "models has 'Autoencoder' more than once. Write a mapping of labels to models.",
+        ),
+        (
+            {"models": [Autoencoder(scale="none"), HierarchicalAutoencoder()]},
+            "The models measure their errors in different spaces: Autoencoder 'none', "
+            "HierarchicalAutoencoder (collective) 'standard'. Give all models the same scale.",
+        ),
+        (
+            {"baselines": ["pca"]},
+            "There is no baseline 'pca'. Known are: PCA, probabilistic PCA, factor analysis.",
+        ),
+        (
+            {"n_components": 0},
+            "n_components=0 must be at least 1. Write 5 for 1 to 5, or (1, 2, 5).",
+        ),
+        ({"test_fraction": 1.0}, "test_fraction=1.0 must be between 0 and 1. Write 0.2."),
+        ({"n_splits": 0}, "n_splits=0 must be at least 1. Write 5 for standard errors."),
+        (
+            {"models": (), "baselines": ()},
+            "models and baselines are both empty. Write models='Autoencoder', say.",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_mistakes_say_what_to_write(
+    X: np.ndarray, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError)) as caught:
+        compare(X, **arguments)
+    assert str(caught.value) == message
