@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help setup demo test doctest lint readme ci clean
+.PHONY: help setup demo test doctest lint readme bench-peers ci clean
 
 help:
 	@echo "make demo     rank the components of the handwritten digits; table, model, report page"
@@ -12,6 +12,7 @@ help:
 	@echo "make doctest  the examples in the docstrings"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make readme   the code blocks of the README"
+	@echo "make bench-peers  the environment of the packages that benchmarks compare with"
 	@echo "make ci       all of these, as .ci/run"
 	@echo "make clean    remove what these commands wrote, except .venv"
 
@@ -48,6 +49,9 @@ lint: $(READY)
 
 readme: $(READY)
 	@$(BIN)/python .ci/readme.py README.md docs/guide.md
+
+bench-peers:
+	@PYTHON=$(PYTHON) benchmarks/speed/peers.sh
 
 ci:
 	@.ci/run

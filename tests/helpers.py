@@ -76,23 +76,19 @@ def circle(angle, n_values: int = 10):
     return np.column_stack([np.cos(angle), np.sin(angle)]) @ plane
 
 
-def _curved(rng, n_rows: int, n_values: int):
+def curved(rng, n_rows: int, n_values: int = 8):
+    """Rows near a curved surface in many dimensions, with noise."""
     u, v = rng.normal(size=(2, n_rows))
     curves = np.column_stack([u, v, u * v, u**2])
     return curves @ rng.normal(size=(4, n_values)) + rng.normal(scale=0.3, size=(n_rows, n_values))
 
 
-def _constant_columns(rng):
-    X = _curved(rng, 150, 8)
-    X[:, ::3] = 7
-    return X
-
-
-HOSTILE: dict[str, Callable] = {
-    "offset": lambda rng: _curved(rng, 150, 8) + 1e6,
-    "scales": lambda rng: _curved(rng, 150, 8) * np.logspace(-6, 6, 8),
-    "wide": lambda rng: _curved(rng, 60, 150),
-    "few rows": lambda rng: _curved(rng, 45, 8),
-    "heavy tails": lambda rng: _curved(rng, 150, 8) * rng.standard_t(2, (150, 1)),
-    "constant columns": _constant_columns,
+# Number of training rows, maker of rows
+HOSTILE: dict[str, tuple[int, Callable]] = {
+    "offset": (100, lambda rng, n: curved(rng, n) + 1e6),
+    "scales": (100, lambda rng, n: curved(rng, n) * np.logspace(-6, 6, 8)),
+    "wide": (60, lambda rng, n: curved(rng, n, 150)),
+    "few rows": (30, lambda rng, n: curved(rng, n)),
+    "heavy tails": (100, lambda rng, n: curved(rng, n) * rng.standard_t(2, (n, 1))),
+    "constant columns": (100, lambda rng, n: curved(rng, n) * [0, 1, 1, 0, 1, 1, 0, 1] + 7),
 }

@@ -1,8 +1,8 @@
 """The command line: every command, every setting, every mistake in one line."""
 
+import contextlib
 import inspect
 import json
-import os
 import re
 import subprocess
 import sys
@@ -54,8 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savetxt(folder / "flat.csv", X * [1, 0, 1, 1], delimiter=",")
     (folder / "text.csv").write_text("x,name\n1,anna\n2,berta\n")
     (folder / "bad.safetensors").write_bytes(b"not a model")
-    os.chdir(folder)
-    succeed("fit", "X.csv", "-o", "m.safetensors", "--n-components", "3", *QUICK)
+    with contextlib.chdir(folder):
+        succeed("fit", "X.csv", "-o", "m.safetensors", "--n-components", "3", *QUICK)
     whole = (folder / "m.safetensors").read_bytes()
     (folder / "half.safetensors").write_bytes(whole[: len(whole) // 2])
     return folder
@@ -305,6 +305,14 @@ def test_demo_prints_a_table_and_writes_its_files(short_demo: Callable[..., str]
 def test_json_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     _show.as_json({"a": np.array([1.0, np.nan]), "b": (np.int64(2), float("inf")), "c": None})
     assert json.loads(capsys.readouterr().out) == {"a": [1.0, None], "b": [2, None], "c": None}
+
+
+def test_brackets_in_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    _show.facts({"features": "energy [ev], [bold]"})
+    _show.line(f"Saved to {_show.path('a[b].npy')}.")
+    first, second, _ = capsys.readouterr().out.split("\n")
+    assert first.split() == ["features", "energy", "[ev],", "[bold]"]
+    assert second == "Saved to a[b].npy."
 
 
 def test_stdout_is_for_results_alone() -> None:

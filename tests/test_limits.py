@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from helpers import HOSTILE, RANKED, circle, estimators, planted_order, quick, short_name, table
+from helpers import HOSTILE, RANKED, circle, estimators, planted_order, quick, table
 from narrows import Autoencoder, Dense
 from narrows.parts import PARTS, load
 
@@ -15,14 +14,12 @@ each_ordering = pytest.mark.parametrize("ordering", PARTS["ordering"])
 FIRST, LAST = slice(None, -300), slice(-300, None)
 
 
-def pca_fve(train, test, n_components):
+def pca_fve(train, test, n_components, *, standardise=True):
     """Held-out fraction explained by the first 1, 2, ... principal components."""
-    scaler = StandardScaler().fit(train)
+    scaler = StandardScaler(with_std=standardise).fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
-    n_components = min(n_components, *train.shape)
     axes = PCA(n_components, svd_solver="full").fit(train).components_
-    errors = [np.square(test - test @ axes[:k].T @ axes[:k]).sum() for k in range(1, len(axes) + 1)]
-    return 1 - np.array(errors) / np.square(test).sum()
+    return np.cumsum([np.square(test @ axis).sum() for axis in axes]) / np.square(test).sum()
 
 
 def gaussian_rows(n_rows=1300, n_values=8):
@@ -38,12 +35,11 @@ def gaussian_rows(n_rows=1300, n_values=8):
 @pytest.mark.parametrize(("init", "max_epochs"), [("pca", 5), ("random", 30)])
 def test_linear_model_is_pca_at_every_level(ordering, init, max_epochs):
     X = gaussian_rows()
-    settings = {"max_epochs": max_epochs, "learning_rate": 0.02, "batch_size": 32}
-    model = Autoencoder(
-        3, ordering=ordering, architecture=Dense((), init=init), random_state=0, **settings
-    )
-    found = model.fit(X[FIRST]).fve(X[LAST])
-    np.testing.assert_allclose(found, pca_fve(X[FIRST], X[LAST], 3)[-len(found) :], atol=0.005)
+    linear = Dense((), init=init)
+    settings = quick(ordering=ordering, architecture=linear, scale="none", max_epochs=max_epochs)
+    found = Autoencoder(3, **settings).fit(X[FIRST]).fve(X[LAST])
+    expected = pca_fve(X[FIRST], X[LAST], 3, standardise=False)[-len(found) :]
+    np.testing.assert_allclose(found, expected, atol=0.005)
 
 
 def test_tied_linear_model_is_pca():
@@ -134,13 +130,12 @@ def test_a_circular_component_has_no_jump():
 
 
 @pytest.mark.filterwarnings("ignore:.*features are constant")
-@pytest.mark.parametrize("estimator", [*estimators(random_state=0)], ids=short_name)
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_data_are_not_worse_than_pca(name, estimator):
-    gains = []
-    for seed in range(2):
-        X = HOSTILE[name](np.random.default_rng(seed))
-        test, train = np.split(X, [len(X) // 3])
-        score = clone(estimator).fit(train).score(test)
-        gains.append(score - pca_fve(train, test, 2)[-1])
-    assert np.mean(gains) > -0.01, gains
+def test_hostile_data_are_not_worse_than_pca(name):
+    """With default settings; the mean over variants and data sets of that kind."""
+    gains, (n_train, make) = [], HOSTILE[name]
+    for seed in range(3):
+        train, test = np.split(make(np.random.default_rng(seed), n_train + 400), [n_train])
+        best = pca_fve(train, test, 2)[-1]
+        gains += [model.fit(train).score(test) - best for model in estimators(random_state=0)]
+    assert np.mean(gains) > -0.01, np.round(gains, 3)

@@ -113,7 +113,7 @@ class Model(nn.Module):
         if self.generators and self.training:
             levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
         record = self._record(batch, self.encode(batch.x), levels)
-        terms = [_over_levels(self._entries(record).sum(-1), levels.weights)]
+        terms = [_over_levels(self._entries(record), levels.weights)]
         terms += [penalty(record) for penalty in self.blueprint.penalties]
         return [_mean(term, batch.weight) for term in terms]
 
@@ -173,9 +173,7 @@ class Model(nn.Module):
     def _record(self, batch: Batch, features: Tensor, levels: Levels) -> Record:
         outputs = self.blueprint.ordering.combine(self._decoded(features, levels.masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
-        return Record(
-            batch.x, batch.target, batch.observed, batch.weight, features, outputs, width
-        )
+        return Record(batch.x, batch.target, batch.observed, batch.weight, features, outputs, width)
 
     def _entries(self, record: Record) -> Tensor:
         loss = self.blueprint.likelihood.loss(record.target, record.outputs, record.log_width)
@@ -187,11 +185,12 @@ def _observed(entries: Tensor, record: Record) -> Tensor:
 
 
 def _over_levels(
-    losses: Float[Tensor, "restart level row"], weights: Float[Tensor, " level"]
+    entries: Float[Tensor, "restart level row output"], weights: Float[Tensor, " level"]
 ) -> Float[Tensor, "restart row"]:
-    if losses.shape[1] == 1:
-        return losses.squeeze(1)
-    return (losses * weights[:, None]).sum(1)
+    """Sum over the event and average over levels."""
+    if entries.shape[1] == 1:
+        return entries.sum((1, 3))
+    return (entries.sum(-1) * weights[:, None]).sum(1)
 
 
 def _mean(term: Tensor, weight: Tensor | None) -> Float[Tensor, " restart"]:

@@ -97,7 +97,7 @@ def _code(run: Callable[[], Any]) -> int:
     except (_UsageError, *_Mistake) as error:
         if os.environ.get("NARROWS_DEBUG"):
             raise
-        _show.error(_sentence(error))
+        _show.error(" ".join(_sentence(error).split()))
         return MISTAKE
     if code == INTERRUPTED:
         _show.error("Interrupted.")

@@ -121,7 +121,7 @@ def write(path: str, array: "Array", names: Sequence[str] | None, as_json: bool)
         _show.as_json({"path": path, "shape": array.shape, "names": names})
         return
     shape = " × ".join(map(str, array.shape))
-    _show.line(f"Wrote {shape} numbers to [bold]{path}[/].")
+    _show.line(f"Wrote {shape} numbers to {_show.path(path)}.")
 
 
 def save(path: str, array: "Array", names: Sequence[str] | None) -> None:

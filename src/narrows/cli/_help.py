@@ -64,7 +64,7 @@ def _rows(entries: Iterable[Entry], width: int) -> Iterable[Any]:
     from rich.text import Text
 
     for name, text, default in entries:
-        option, space, metavar = name.partition(" ")
+        option, space, metavar = name.rpartition(" ") if " " in name else (name, "", "")
         left = Text.assemble((option, "cyan"), space, (metavar, "yellow"))
         right = Text.assemble(text, (f" [{default}]" if default else "", "dim"))
         row = Table.grid(padding=(0, 2, 0, 0))
@@ -84,6 +84,7 @@ def _heading(param: Any) -> str:
 
 
 def entry(param: Any) -> Entry:
+    """Return how an argument or option is written, what it does, and its default."""
     names = ", ".join(sorted(param.opts, key=len))
     metavar = "" if getattr(param, "is_flag", False) else param.metavar or ""
     name = metavar if param.param_type_name == "argument" else f"{names} {metavar}".strip()

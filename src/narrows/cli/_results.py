@@ -66,7 +66,7 @@ def print_table(found: Mapping[str, Any], n_components: int, label: str) -> None
 
 
 def heading(estimator: Any, n_rows: int, seconds: float) -> str:
-    """Return one line on what was fitted, to what, and how long it took."""
+    """Return what was fitted, to what, and how long it took."""
     return (
         f"[bold]{title(estimator)}[/]\n{n_rows} rows, {count(estimator.n_init, 'restart')}, "
         f"{count(estimator.n_iter_, 'epoch')}, {seconds:.1f} s"

@@ -24,16 +24,37 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False)
 
 
-def line(*parts: str) -> None:
+def line(text: str) -> None:
     """Print a line that may hold rich's markup, and is never wrapped."""
-    console().print(*parts, soft_wrap=True)
+    console().print(text, soft_wrap=True)
+
+
+def command(text: str) -> None:
+    """Print a command to copy, indented."""
+    console().print(f"  {text}", style="cyan", markup=False, soft_wrap=True)
+
+
+def path(name: str) -> str:
+    """Return the markup of a file's name, whatever brackets it has."""
+    from rich.markup import escape
+
+    return f"[bold]{escape(name)}[/]"
 
 
 def error(message: str) -> None:
     """Print what went wrong as one line on stderr."""
+    _say("[bold red]narrows:[/]", message)
+
+
+def warning(message: str) -> None:
+    """Print what a user should know as one line on stderr."""
+    _say("[yellow]narrows: warning:[/]", message)
+
+
+def _say(who: str, message: str) -> None:
     shown = console(stderr=True)
-    shown.print("[bold red]narrows:[/]", end=" ")
-    shown.print(" ".join(message.split()), markup=False, soft_wrap=True)
+    shown.print(who, end=" ")
+    shown.print(message, markup=False, soft_wrap=True)
 
 
 def as_json(result: Any) -> None:
@@ -70,9 +91,7 @@ def warnings_as_lines() -> Iterator[None]:
         text = " ".join(str(message).split())
         if text not in seen:
             seen.add(text)
-            shown = console(stderr=True)
-            shown.print("[yellow]narrows: warning:[/]", end=" ")
-            shown.print(text, markup=False, soft_wrap=True)
+            warning(text)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -146,12 +165,13 @@ def fve_table(
 def facts(facts: dict[str, str], style: str = "dim") -> None:
     """Print names and values below each other."""
     from rich.table import Table
+    from rich.text import Text
 
     made = Table.grid(padding=(0, 2))
     made.add_column(style=style, no_wrap=True)
     made.add_column()
     for name, value in facts.items():
-        made.add_row(f"  {name}", value)
+        made.add_row(Text(f"  {name}"), Text(value))
     console().print(made)
 
 

@@ -98,7 +98,7 @@ def compare(
         return
     _print(found)
     if plot is not None:
-        _show.line(f"Drawn in [bold]{plot}[/].")
+        _show.line(f"Drawn in {_show.path(plot)}.")
 
 
 def _names(text: str) -> list[str]:

@@ -50,9 +50,11 @@ def demo(out: Out = "narrows-demo", as_json: Json = False) -> None:
     _show.line(_results.heading(model, len(train), found["seconds"]))
     _results.print_table(found, N_COMPONENTS, "held-out")
     _show.line(_meaning(found, len(test)))
-    _show.line(f"\n[bold]Written to {out}[/]")
+    _show.line(f"\nWritten to {_show.path(out)}")
     _show.facts({path: _ABOUT[kind] for kind, path in files.items()}, style="cyan")
-    _show.line(_NEXT.format(**files))
+    _show.line("\n[bold]Try next[/]")
+    for command in _NEXT:
+        _show.command(command.format(**files))
 
 
 _ABOUT = {
@@ -61,11 +63,11 @@ _ABOUT = {
     "model": "the model, for narrows.load in Python",
     "test": "the digits held out",
 }
-_NEXT = """
-[bold]Try next[/]
-  [cyan]narrows info {model}[/]
-  [cyan]narrows transform {model} {test} -o codes.csv[/]
-  [cyan]narrows fit YOUR.csv --n-components 5 --test-fraction 0.2 -o model.safetensors[/]"""
+_NEXT = (
+    "narrows info {model}",
+    "narrows transform {model} {test} -o codes.csv",
+    "narrows fit YOUR.csv --n-components 5 --test-fraction 0.2 -o model.safetensors",
+)
 
 
 def _model() -> Any:
@@ -112,8 +114,8 @@ def _meaning(found: dict[str, Any], n_rows: int) -> str:
     """Return what the table says."""
     fve, pca = found["fve"], found["pca_fve"]
     fewer = int((fve < pca[-1]).sum()) + 1
-    lead = f"\n[bold]{fewer} of these components explain more than {len(pca)} of PCA's.[/]"
+    lead = f"{fewer} of these components say more of a digit than {len(pca)} of PCA."
     return (
         f"FVE is the fraction of variance explained of {n_rows} digits that chose nothing,\n"
         f"by components 1 to k; ± is the standard deviation over {N_INIT} restarts."
-    ) + (lead if fewer < len(pca) else "")
+    ) + (f"\n[bold]{lead}[/]" if fewer < len(pca) else "")

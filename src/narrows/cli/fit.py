@@ -61,7 +61,7 @@ def fit(
     _show.line(_results.heading(estimator, len(train), seconds))
     _results.print_table(found, estimator.n_components, found["rows"])
     _show.line(_on_rows(test))
-    _show.line(f"Saved to [bold]{output}[/].")
+    _show.line(f"Saved to {_show.path(output)}.")
 
 
 def _validation(path: str | None, target_path: str | None, target: str | None) -> Any:

@@ -80,7 +80,7 @@ def report(
         _show.as_json({"path": output, "n_rows": len(shown)})
         return
     rows = _results.count(len(shown), "row")
-    _show.line(f"Wrote [bold]{output}[/] on {rows}; open it in a browser.")
+    _show.line(f"Wrote {_show.path(output)} on {rows}; open it in a browser.")
 
 
 def _train(path: str | None, rest: _data.Material | None) -> Any:

@@ -56,4 +56,4 @@ def score(
     _results.print_table(found, estimator.n_components, "")
     _show.line(f"{_results.count(len(test), 'row')}.")
     if output is not None:
-        _show.line(f"Wrote a score per row to [bold]{output}[/].")
+        _show.line(f"Wrote a score per row to {_show.path(output)}.")

@@ -36,7 +36,8 @@ class History:
     train_loss : list of Tensor, each of shape (term, restart)
         Mean over the steps of the epoch, while the weights moved.
     validation_loss : list of Tensor, each of shape (restart,)
-        At the end of the epoch; the first entry is the loss of the start.
+        At the end of the epoch; the first entry is the loss of the start. Without validation
+        rows, the training loss.
     learning_rate : list of float
     best_epoch : Tensor of int, shape (restart,)
     best_loss : Tensor of shape (restart,)
@@ -82,7 +83,7 @@ def train_epoch(
     losses = []
     for batch, rate in zip(batches, rates, strict=True):
         terms = model(batch)
-        player.step(terms.sum(), rate)
+        player.step(terms, rate)
         losses.append(terms.detach())
     return torch.stack(losses).cpu()
 
@@ -104,8 +105,7 @@ def fit(
     A restart whose loss becomes NaN or infinite stops learning, with a warning; if all do, the run
     ends and the history says why.
     """
-    choose = train if validation is None else validation
-    start = mean_loss(model, choose)
+    start = mean_loss(model, train if validation is None else validation)
     history = History(validation_loss=[start])
     n_restarts = len(start)
     player = Player(model, n_restarts, settings, learning_rate)
@@ -131,13 +131,14 @@ def fit(
                     stacklevel=2,
                 )
             alive = still
-            held = mean_loss(model, choose)
+            mean = losses.mean(0)
+            held = mean.sum(0) if validation is None else mean_loss(model, validation)
             rate = player.optimizer.param_groups[0]["lr"]
-            history.train_loss.append(losses.mean(0))
+            history.train_loss.append(mean)
             history.validation_loss.append(held)
             history.learning_rate.append(rate)
             out_of_patience = best.update(held.nan_to_num(math.inf, math.inf), number)
-            epoch = Epoch(number, max_epochs, losses.mean(0).sum(0), held, rate)
+            epoch = Epoch(number, max_epochs, mean.sum(0), held, rate)
             if "stop" in [callback(epoch) for callback in callbacks] or out_of_patience:
                 break
     except KeyboardInterrupt:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from narrows.engine.adam import Adam
 from narrows.engine.training import OPTIMIZERS, Training
 
-_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+_FUSED = (Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 class Player:
@@ -32,6 +33,7 @@ class Player:
         self.n_restarts = n_restarts
         self.clip_norm = settings.clip_norm
         self.learning_rate = learning_rate
+        self.ones: Tensor | None = None
         sizes = [parameter.numel() for parameter in self.parameters]
         self.flat = torch.cat([parameter.data.flatten() for parameter in self.parameters])
         for parameter, view in zip(self.parameters, self.flat.split(sizes), strict=True):
@@ -43,10 +45,19 @@ class Player:
             [self.flat], lr=learning_rate, weight_decay=settings.weight_decay, **fused
         )
 
-    def step(self, loss: Tensor, rate: float) -> None:
-        """Move the parameters down the gradient of a loss, at a share `rate` of the full speed."""
+    def step(self, losses: Tensor, rate: float) -> None:
+        """Move the parameters down the gradient of the sum of the losses.
+
+        Parameters
+        ----------
+        losses : Tensor of shape (term, restart)
+        rate : float
+            Share of the full learning rate.
+        """
+        if self.ones is None:
+            self.ones = torch.ones_like(losses)
         gradients = torch.autograd.grad(
-            loss, self.parameters, allow_unused=True, materialize_grads=True
+            losses, self.parameters, self.ones, allow_unused=True, materialize_grads=True
         )
         if self.clip_norm is not None:
             gradients = self._clipped(gradients, self.clip_norm)

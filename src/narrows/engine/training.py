@@ -6,10 +6,11 @@ from typing import Any
 import torch
 
 from narrows._errors import nearest
+from narrows.engine.adam import Adam
 from narrows.parts import Part
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "adam": Adam,
     "adamw": torch.optim.AdamW,
     "nadam": torch.optim.NAdam,
     "rmsprop": torch.optim.RMSprop,

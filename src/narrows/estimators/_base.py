@@ -460,15 +460,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _map(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
         rows = self._known_rows(X)
-        _rows.check_finite("X", rows, self.missing)
+        holes = _rows.check_finite("X", rows, self.missing)
+        fill = self._input_mean if holes else None
+        blocks = _rows.scaled_blocks(rows, self._input_scale, fill, self._dtype)
         with torch.no_grad():
-            blocks = [
-                function(
-                    _rows.scaled_block(block, self._input_scale, self._input_mean, self._dtype)
-                )
-                for _, block in _rows.chunks(rows, _fitting.EVALUATION_ROWS)
-            ]
-        return torch.cat(blocks).numpy()
+            return torch.cat([function(block) for block in blocks]).numpy()
 
     def _angles(self, X: Any) -> Array:
         layout = self._model.blueprint.layout

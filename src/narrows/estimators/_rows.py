@@ -124,23 +124,26 @@ def scaled(
     out = torch.empty(len(rows), len(scale.centre), dtype=dtype)
     for start, block in chunks(rows):
         out[start : start + len(block)] = scale.apply(block, dtype)
+    return _filled(out, scale, fill)
+
+
+def scaled_blocks(
+    rows: Source, scale: Scale, fill: Float[np.ndarray, " value"] | None, dtype: torch.dtype
+) -> Iterator[Float[torch.Tensor, "row value"]]:
+    """Yield scaled rows in chunks, missing entries filled; no `fill` if there are none."""
+    for _, block in chunks(rows):
+        out = scale.apply(block, dtype)
+        yield out if fill is None else _filled(out, scale, fill)[0]
+
+
+def _filled(
+    out: torch.Tensor, scale: Scale, fill: Array
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     missing = out.isnan()
     if not missing.any():
         return out, None
-    filling = torch.as_tensor((fill - scale.centre) / scale.width, dtype=dtype)
+    filling = torch.as_tensor((fill - scale.centre) / scale.width, dtype=out.dtype)
     return torch.where(missing, filling, out), ~missing
-
-
-def scaled_block(
-    block: Array, scale: Scale, fill: Float[np.ndarray, " value"], dtype: torch.dtype
-) -> Float[torch.Tensor, "row value"]:
-    """Return scaled rows of a chunk, missing entries filled with `fill`."""
-    out = scale.apply(block, dtype)
-    missing = out.isnan()
-    if not missing.any():
-        return out
-    filling = torch.as_tensor((fill - scale.centre) / scale.width, dtype=dtype)
-    return torch.where(missing, filling, out)
 
 
 def target_rows(target: Any, n_rows: int) -> Source:

@@ -32,8 +32,7 @@ class Scale:
         rows = torch.from_numpy(np.require(x, requirements=["C", "W"]))
         if self.trivial:
             return rows.to(dtype)
-        exact = torch.promote_types(rows.dtype, torch.float64)
-        return ((rows.to(exact) - self._centre) / self._width).to(dtype)
+        return (rows - self._centre).div_(self._width).to(dtype)
 
     def invert(self, y: torch.Tensor) -> torch.Tensor:
         """Return rows in the units of the data."""

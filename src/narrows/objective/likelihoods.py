@@ -109,7 +109,7 @@ class Gaussian(Likelihood):
     scales_target = True
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
-        return (target - output).square()
+        return F.mse_loss(output, target.expand_as(output), reduction="none")
 
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return torch.zeros_like(target)

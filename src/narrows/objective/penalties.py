@@ -64,7 +64,9 @@ class Decorrelation(Penalty):
         self.strength = strength
 
     def __call__(self, record: Record) -> Float[Tensor, " restart"]:
-        share = torch.ones_like(record.x[:, :1]) if record.weight is None else record.weight[:, None]
+        share = (
+            torch.ones_like(record.x[:, :1]) if record.weight is None else record.weight[:, None]
+        )
         share = share / share.sum()
         centred = record.features - (share * record.features).sum(1, keepdim=True)
         centred = centred * share.sqrt()

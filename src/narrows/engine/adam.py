@@ -1,0 +1,65 @@
+"""Adam on one flat tensor."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980) by torch's fused kernel, without its frame.
+
+    Takes the steps of ``torch.optim.Adam(fused=True)``, to the bit, and has the members of it that
+    a player uses. Constructing that class imports torch's compiler (1.6 s), and a step through it
+    takes 80 µs, not 14: a tenth of a small network's step.
+
+    Parameters
+    ----------
+    parameters : list of one Tensor
+        The flat parameters, with a gradient.
+    lr : float
+        Learning rate.
+    weight_decay : float
+        Multiple of the parameters that is added to the gradient.
+    fused : bool
+        Must be true; for the sake of the interface.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], lr: float, weight_decay: float, fused: bool
+    ) -> None:
+        (self.flat,) = parameters
+        self.param_groups = [{"lr": lr, "weight_decay": weight_decay}]
+        zeros = torch.zeros_like(self.flat)
+        step = torch.zeros((), device=self.flat.device)
+        self.state = {"step": step, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+
+    def step(self) -> None:
+        """Take one step."""
+        (group,) = self.param_groups
+        adam(
+            [self.flat],
+            [self.flat.grad],  # type: ignore[list-item]
+            [self.state["exp_avg"]],
+            [self.state["exp_avg_sq"]],
+            [],
+            [self.state["step"]],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            maximize=False,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, laid out as torch's optimisers do."""
+        return {"state": {0: self.state}, "param_groups": self.param_groups}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a copy of a state."""
+        self.state = {name: tensor.clone() for name, tensor in state["state"][0].items()}
