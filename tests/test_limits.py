@@ -31,14 +31,19 @@ def gaussian_rows(n_rows=1300, n_values=8):
 # Linear models
 
 
-@each_ordering
-@pytest.mark.parametrize(("init", "max_epochs"), [("pca", 5), ("random", 30)])
+@pytest.mark.parametrize(
+    ("ordering", "init", "max_epochs"),
+    [
+        *((name, "pca", 5) for name in PARTS["ordering"]),
+        *((name, "random", 40) for name in ("none", "collective", "boosted")),
+    ],
+)
 def test_linear_model_is_pca_at_every_level(ordering, init, max_epochs):
     X = gaussian_rows()
     linear = Dense((), init=init)
     settings = quick(ordering=ordering, architecture=linear, scale="none", max_epochs=max_epochs)
-    found = Autoencoder(3, **settings).fit(X[FIRST]).fve(X[LAST])
-    expected = pca_fve(X[FIRST], X[LAST], 3, standardise=False)[-len(found) :]
+    found = Autoencoder(2, **settings).fit(X[FIRST]).fve(X[LAST])
+    expected = pca_fve(X[FIRST], X[LAST], 2, standardise=False)[-len(found) :]
     np.testing.assert_allclose(found, expected, atol=0.005)
 
 
@@ -114,16 +119,13 @@ def test_a_circular_component_has_no_jump():
     assert circular.score(X[LAST]) > 0.99 * known
     assert plain.score(X[LAST]) < 0.99 * known
 
-    steps = [np.diff(model.transform(circle(fine))[:, 0]) for model in (circular, plain)]
-    around = (steps[0] + np.pi) % (2 * np.pi) - np.pi
-    assert abs(around.sum()) == pytest.approx(2 * np.pi, abs=1e-3)
-    assert np.abs(around).max() < 4 * np.abs(around).mean()
-    print(
-        np.abs(steps[1]).max() / np.abs(steps[1]).mean(),
-        np.abs(around).max() / np.abs(around).mean(),
-        circular.score(X[LAST]) / known,
-        plain.score(X[LAST]) / known,
+    around, there_and_back = (
+        np.diff(model.transform(circle(fine))[:, 0]) for model in (circular, plain)
     )
+    around = (around + np.pi) % (2 * np.pi) - np.pi
+    assert abs(around.sum()) == pytest.approx(2 * np.pi, abs=1e-3)
+    assert np.abs(around).max() < 1.5 * np.abs(around).mean()
+    assert np.abs(there_and_back).max() > 2.5 * np.abs(there_and_back).mean()
 
 
 # Never worse than PCA

@@ -29,6 +29,7 @@ _WHERE = {
     "L1": "narrows.objective.penalties",
     "Decorrelation": "narrows.objective.penalties",
     "load": "narrows.persist",
+    "compare": "narrows.report.comparison",
     "source": "narrows.data.source",
     "lagged": "narrows.data.views",
     "windows": "narrows.data.views",
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from narrows.estimators.autoencoder import Autoencoder as Autoencoder
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
     from narrows.persist import load as load
+    from narrows.report.comparison import compare as compare
 
 
 def __getattr__(name: str) -> Any:

@@ -136,7 +136,7 @@ def save_figure(path: str, figure: Any) -> None:
     from narrows._files import atomic
 
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=160)
+        figure.savefig(temporary, dpi=160, bbox_inches="tight", pad_inches=0.12)
 
 
 def check_table(path: str) -> None:

@@ -18,7 +18,7 @@ SHOWN = (0, 1, 2, 3, 4, 5)  # digits; of each the first test image
 def picture(model: Any, train: Material, test: Material, found: dict[str, Any]) -> Any:
     """Return a figure: the scree plot beside PCA's, and digits rebuilt level by level."""
     figure: Any = sheet(None, 10.4, 4.0)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
     left, right = figure.subfigures(1, 2, width_ratios=(1.2, 1.0))
     _scree(found, left.subplots())
     columns = _columns(model, train, test)

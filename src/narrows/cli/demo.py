@@ -12,7 +12,7 @@ Out = Annotated[str, typer.Option(metavar="DIR", help="Folder to write to, made 
 
 N_COMPONENTS = 5
 N_INIT = 4  # with these two, a minute is enough on two cores
-MAX_EPOCHS = 120
+MAX_EPOCHS = 100
 TEST_FRACTION = 0.2
 
 

@@ -55,11 +55,11 @@ class HierarchicalAutoencoder(BaseAutoencoder):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.datasets import load_breast_cancer
     >>> from narrows import HierarchicalAutoencoder
-    >>> X = load_digits().data / 16
-    >>> model = HierarchicalAutoencoder(3, max_epochs=5, random_state=0).fit(X[:1400])
-    >>> held_out = model.fve(X[1400:])
+    >>> X = load_breast_cancer().data
+    >>> model = HierarchicalAutoencoder(3, max_epochs=5, random_state=0).fit(X[:400])
+    >>> held_out = model.fve(X[400:])
     >>> bool(held_out[0] < held_out[1] < held_out[2])
     True
     """

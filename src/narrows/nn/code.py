@@ -94,6 +94,15 @@ class Plain(Code):
     ----------
     activation : str or callable, default="identity"
         Applied to plain components; `tanh` or `sigmoid` bound the code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Autoencoder, Plain
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> codes = Autoencoder(code=Plain(activation="tanh"), max_epochs=2).fit_transform(X)
+    >>> bool(np.abs(codes).max() <= 1)
+    True
     """
 
     def __init__(self, activation: str | Activation = "identity") -> None:

@@ -146,6 +146,14 @@ class Collective(Ordering):
     References
     ----------
     Chen, Tan & Ferguson 2018, 10.1063/1.5023804.
+
+    Examples
+    --------
+    >>> from narrows import Collective
+    >>> Collective().masks(3)
+    tensor([[1., 0., 0.],
+            [1., 1., 0.],
+            [1., 1., 1.]])
     """
 
     per_level = True
@@ -173,6 +181,13 @@ class Boosted(Ordering):
     References
     ----------
     Chen, Tan & Ferguson 2018, 10.1063/1.5023804.
+
+    Examples
+    --------
+    >>> from narrows import Boosted
+    >>> Boosted().masks(2)
+    tensor([[1., 0.],
+            [0., 1.]])
     """
 
     per_level = True
@@ -202,6 +217,12 @@ class Shared(Ordering):
     References
     ----------
     Scholz & Vigário 2002, Nonlinear PCA: a new hierarchical approach, ESANN.
+
+    Examples
+    --------
+    >>> from narrows import Shared
+    >>> Shared().objective(2).weights
+    tensor([0.5000, 0.5000, 0.0100])
     """
 
     centring = 0.01
@@ -231,6 +252,12 @@ class Nested(Ordering):
     References
     ----------
     Rippel, Gelbart & Adams 2014, arXiv:1402.0915.
+
+    Examples
+    --------
+    >>> from narrows import Nested
+    >>> Nested(rate=0.5).weights(2)
+    tensor([0.6667, 0.3333])
     """
 
     prefix = True

@@ -119,7 +119,15 @@ class Gaussian(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Cross-entropy of values in [0, 1]: ``-t ln m - (1 - t) ln(1 - m)``, ``m = sigmoid(o)``."""
+    """Cross-entropy of values in [0, 1]: ``-t ln m - (1 - t) ln(1 - m)``, ``m = sigmoid(o)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import Bernoulli
+    >>> Bernoulli().loss(torch.tensor([1.0]), torch.tensor([0.0]), None)
+    tensor([0.6931])
+    """
 
     canonical = SIGMOID
 
@@ -141,6 +149,13 @@ class Categorical(Likelihood):
     ----------
     normalise : bool, default=False
         Divide each non-negative event by its sum first.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import Categorical
+    >>> Categorical(normalise=True).loss(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]), None)
+    tensor([0.1733, 0.5199])
     """
 
     canonical = SOFTMAX
@@ -189,7 +204,15 @@ def _log_mean(output: Tensor) -> Tensor:
 
 
 class Poisson(Likelihood):
-    """Negative log-probability of counts: ``m - t ln m + ln t!``, ``m = softplus(o)``."""
+    """Negative log-probability of counts: ``m - t ln m + ln t!``, ``m = softplus(o)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import Poisson
+    >>> Poisson().loss(torch.tensor([2.0]), torch.tensor([2.0]), None)
+    tensor([1.3107])
+    """
 
     canonical = SOFTPLUS
 
@@ -207,6 +230,13 @@ class NegativeBinomial(Likelihood):
     """Negative log-probability of overdispersed counts, variance ``m + m²/r``, r learned.
 
     One dispersion ``r = exp(-s)`` per feature is learned with the network, from r = 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import NegativeBinomial
+    >>> NegativeBinomial().loss(torch.tensor([2.0]), torch.tensor([2.0]), None)
+    tensor([1.9108])
     """
 
     canonical = SOFTPLUS
@@ -230,7 +260,15 @@ def _negative_binomial(t: Tensor, m: Tensor, log_m: Tensor, log_width: Tensor | 
 
 
 class Laplace(Likelihood):
-    """Absolute error, the negative log-density of unit width: ``|t - o| + ln 2``."""
+    """Absolute error, the negative log-density of unit width: ``|t - o| + ln 2``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import Laplace
+    >>> Laplace().loss(torch.tensor([2.0]), torch.tensor([0.0]), None)
+    tensor([2.6931])
+    """
 
     scales_target = True
 
@@ -257,6 +295,13 @@ class StudentT(Likelihood):
     References
     ----------
     Lange, Little & Taylor 1989, 10.1080/01621459.1989.10478852.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import StudentT
+    >>> StudentT(degrees_of_freedom=1.0).loss(torch.tensor([0.0]), torch.tensor([0.0]), None)
+    tensor([1.1447])
     """
 
     scales_target = True

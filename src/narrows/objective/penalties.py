@@ -36,6 +36,15 @@ class L1(Penalty):
     References
     ----------
     Olshausen & Field 1996, 10.1038/381607a0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import L1, Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> model = Autoencoder(penalties=[L1(strength=0.1)], max_epochs=2, random_state=0).fit(X)
+    >>> sorted(model.loss_terms(X))
+    ['l1', 'reconstruction']
     """
 
     def __init__(self, strength: float = 1e-3) -> None:
@@ -56,6 +65,17 @@ class Decorrelation(Penalty):
     ----------
     strength : float, default=1.0
         λ >= 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Decorrelation, Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> model = Autoencoder(
+    ...     penalties=[Decorrelation(strength=0.1)], max_epochs=2, random_state=0
+    ... ).fit(X)
+    >>> sorted(model.loss_terms(X))
+    ['decorrelation', 'reconstruction']
     """
 
     per_sample = False

@@ -1,0 +1,84 @@
+"""All pairs of parts train, or are refused for a reason that docs/pairs.md gives."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import quick, table
+from narrows import Autoencoder, Dense, Plain
+from narrows.data.batches import Batch
+from narrows.parts import PARTS
+
+# Settings of the parts that make a difference to others
+VARIANTS = {
+    "architecture": {
+        "dense": [
+            Dense((16,), init="random"),
+            Dense((16,), linear_path=False, init="random"),
+            Dense((16,), tied=True, init="random"),
+            Dense((16,), dropout=0.1, init="random"),
+            Dense((), init="random"),
+            Dense((16, 16)),
+        ]
+    },
+    "code": {"plain": ["plain", Plain("tanh")]},
+}
+
+
+def variants(axis):
+    """Every part of an axis, in each of its variants."""
+    return [part for name in PARTS[axis] for part in VARIANTS.get(axis, {}).get(name, [name])]
+
+
+AXES = {
+    "architecture": variants("architecture"),
+    "code": variants("code"),
+    "circular": [(), (0,), (1, 2)],
+    "ordering": variants("ordering"),
+    "likelihood": variants("likelihood"),
+    "penalties": [(), *([name] for name in variants("penalty"))],
+    "missing": ["error", "ignore"],
+}
+
+
+def pairs(choice):
+    """Pairs of (axis, part) in a choice of one part per axis."""
+    return set(combinations(enumerate(choice), 2))
+
+
+def covering():
+    """Choices of one part per axis that contain every pair of parts, greedily few."""
+    sizes = [range(len(parts)) for parts in AXES.values()]
+    rng = np.random.default_rng(0)
+    left = set().union(*(pairs(choice) for choice in product(*sizes)))
+    while left:
+        (i, a), (j, b) = min(left)
+        tries = rng.integers(0, [len(size) for size in sizes], (200, len(sizes)))
+        tries[:, i], tries[:, j] = a, b
+        best = max(map(tuple, tries.tolist()), key=lambda choice: len(left & pairs(choice)))
+        left -= pairs(best)
+        yield {axis: parts[k] for (axis, parts), k in zip(AXES.items(), best, strict=True)}
+
+
+def describe(choice):
+    return "-".join(str(part).replace(" ", "") for part in choice.values())
+
+
+@pytest.mark.parametrize("choice", covering(), ids=describe)
+def test_parts_train_together(choice):
+    """They beat the mean predictor at every level, and every parameter receives a gradient."""
+    X = table(choice["likelihood"])
+    if choice["missing"] == "ignore" and choice["likelihood"] != "categorical":
+        X[np.random.default_rng(0).random(X.shape) < 0.05] = np.nan
+    model = Autoencoder(3, **quick(**choice, max_epochs=15, n_init=2)).fit(X)
+    assert (model.fve(X) > 0).all()
+    assert model.history_["best_epoch"][model._best] > 0
+
+    ensemble = model._ensemble
+    rows, seen = (torch.as_tensor(x) for x in (np.nan_to_num(X, nan=1.0), ~np.isnan(X)))
+    loss = ensemble(Batch(rows.float(), rows.float(), None, seen)).sum()
+    gradients = torch.autograd.grad(loss, list(ensemble.parameters()))
+    for (name, _), gradient in zip(ensemble.named_parameters(), gradients, strict=True):
+        assert (gradient.flatten(1) != 0).any(1).all(), name
