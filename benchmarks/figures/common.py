@@ -59,11 +59,11 @@ def main(title: str, make: Callable[[], tuple[list[str], list[list[str]], str]])
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--write", action="store_true", help="keep the table in results/")
     arguments = parser.parse_args()
-    begun = time.monotonic()
+    begun = time.process_time()
     head, rows, note = make()
     lines = [f"# {title}", "", f"`{_command()}`", "", _line(head), _line(["---"] * len(head))]
     lines += [_line(cells) for cells in rows]
-    lines += ["", note, "", f"{_versions()}; {time.monotonic() - begun:.0f} s."]
+    lines += ["", note, "", f"{_versions()}; {time.process_time() - begun:.0f} s of processor time."]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.write:

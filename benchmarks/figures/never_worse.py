@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 import narrows
 
 COMPONENTS = (1, 2, 5, 10)
-LARGEST = 2_000
+LARGEST = 1_000
 
 
 def real():
