@@ -25,7 +25,7 @@ each_estimator = pytest.mark.parametrize("estimator", [*estimators(**quick())], 
     "ignore:n_components=2 exceeds the 1 features", "ignore:.*features are constant"
 )
 @parametrize_with_checks(
-    [*estimators(hidden_layer_sizes=(16,), max_epochs=5)],
+    [*estimators(hidden_layer_sizes=(16,), max_epochs=4)],
     expected_failed_checks=lambda estimator: EXPECTED,
 )
 def test_sklearn_checks(estimator, check, monkeypatch):

@@ -111,6 +111,18 @@ def test_offsets_do_not_matter(estimator):
     np.testing.assert_allclose(other.fve(moved), model.fve(X), atol=0.02)
 
 
+@each_ordering
+def test_single_precision_only_rounds(ordering):
+    """At the start as PCA, some gradients vanish: steps must not follow their rounding."""
+    losses = [
+        Autoencoder(**quick(ordering=ordering, training=Training(precision=precision)))
+        .fit(table())
+        .history_["validation_loss"]
+        for precision in ("float32", "float64")
+    ]
+    np.testing.assert_allclose(*losses, rtol=3e-3)
+
+
 # Containers
 
 
@@ -144,6 +156,14 @@ def test_containers_do_not_matter(tmp_path):
         other = clone(estimator).fit(rows)
         same_bits(other.transform(rows), codes, name)
         same_bits(other.fve(rows), fve, name)
+
+
+@pytest.mark.parametrize("dtype", [bool, "uint8", "int16", "int64", "float16", "float32"])
+def test_dtypes_do_not_matter(dtype):
+    X = table("bernoulli")
+    expected = Autoencoder(**quick()).fit(X).transform(X)
+    rows = X.astype(dtype)
+    same_bits(Autoencoder(**quick()).fit(rows).transform(rows), expected)
 
 
 def test_events_are_flattened_and_come_back_in_their_shape():

@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from helpers import HOSTILE, RANKED, circle, estimators, planted_order, quick, table
-from narrows import Autoencoder, Dense
+from narrows import Autoencoder, Dense, HierarchicalAutoencoder
 from narrows.parts import PARTS, load
 
 each_ordering = pytest.mark.parametrize("ordering", PARTS["ordering"])
@@ -97,6 +97,20 @@ def test_planted_order_is_found(ordering):
     X, causes = planted_order()
     model = Autoencoder(3, ordering=ordering, scale="none", random_state=0, max_epochs=60)
     assert ranks(model.fit(X[FIRST]), causes[LAST], X[LAST]).min() > 0.95
+
+
+def test_swap_check_catches_a_planted_misordering():
+    X, _ = planted_order()
+    model = HierarchicalAutoencoder(3, **quick(scale="none", max_epochs=20)).fit(X[FIRST])
+    right = model.swap_check(X[LAST], random_state=0)
+    assert (right.difference > 0.05).all()
+    assert right.in_order
+    encoder = model._model.encoder
+    for parameter in (encoder.path, encoder.weights[-1], encoder.biases[-1]):
+        parameter.data = parameter.data[..., [0, 2, 1]]
+    wrong = model.swap_check(X[LAST], random_state=0)
+    np.testing.assert_allclose(wrong.difference[1], -right.difference[1], atol=0.02)
+    assert not wrong.in_order
 
 
 def test_planted_order_is_not_found_without_ordering():

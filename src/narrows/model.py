@@ -109,13 +109,22 @@ class Model(nn.Module):
 
     def terms(self, batch: Batch) -> list[Float[Tensor, "{self.n_restarts}"]]:
         """Return each term of the objective, summed over the event and averaged over the rows."""
+        return [_mean(term, batch.weight) for term in self._unreduced(batch)]
+
+    def objective(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} row"]:
+        """Return the whole objective row by row, weights included; its mean is that of `terms`."""
+        parts = [term if term.ndim == 2 else term[:, None] for term in self._unreduced(batch)]
+        total = torch.stack(torch.broadcast_tensors(*parts)).sum(0)
+        return total if batch.weight is None else total * batch.weight
+
+    def _unreduced(self, batch: Batch) -> list[Tensor]:
+        """Return each term for every row, or for the batch where it is a statistic of it."""
         levels = Levels(self._masks, self._weights, self._index)
         if self.generators and self.training:
             levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
         record = self._record(batch, self.encode(batch.x), levels)
         terms = [_over_levels(self._entries(record), levels.weights)]
-        terms += [penalty(record) for penalty in self.blueprint.penalties]
-        return [_mean(term, batch.weight) for term in terms]
+        return terms + [penalty(record) for penalty in self.blueprint.penalties]
 
     def losses(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row"]:
         """Return the reconstruction loss of each level and row, summed over the event."""
@@ -182,6 +191,12 @@ class Model(nn.Module):
 
 def _observed(entries: Tensor, record: Record) -> Tensor:
     return entries if record.observed is None else entries * record.observed
+
+
+def explained(error: Tensor, spread: Tensor) -> Tensor:
+    """Return ``1 - error / spread``; where nothing varies, 1 if it is met exactly, else 0."""
+    met = torch.where(error > 0, 0.0, 1.0).to(error)
+    return torch.where(spread > 0, 1 - error / spread, met)
 
 
 def _over_levels(

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 
 from narrows._errors import nearest
 
-# The first of each axis is its default.
+# The first of each axis but the penalties is its default.
 PARTS: dict[str, dict[str, str]] = {
     "architecture": {"dense": "narrows.nn.dense:Dense"},
     "code": {"plain": "narrows.nn.code:Plain"},

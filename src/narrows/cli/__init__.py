@@ -39,7 +39,7 @@ INTERRUPTED = 130
 MISTAKE = 2
 # Base of all that typer raises for a mistake, in whatever package its version keeps it.
 _UsageError: Any = typer.BadParameter.__mro__[1]
-_Mistake: Any = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
+_Mistake: Any = (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError)
 
 
 class Commands(TyperGroup):

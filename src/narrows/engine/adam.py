@@ -62,4 +62,5 @@ class Adam:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a copy of a state."""
-        self.state = {name: tensor.clone() for name, tensor in state["state"][0].items()}
+        for name, tensor in state["state"][0].items():
+            self.state[name] = tensor.detach().clone().to(self.flat.device)

@@ -7,18 +7,20 @@ import numpy as np
 import torch
 
 
-def device(choice: str) -> torch.device:
+def device(choice: str, precision: str) -> torch.device:
     """Return the device of that name; "auto" takes CUDA, else MPS, else the processor."""
+    single = dtype(precision) is torch.float32
     if choice == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("mps" if single and torch.backends.mps.is_available() else "cpu")
     try:
-        torch.empty(0, device=choice)
+        torch.zeros(1, device=choice, dtype=dtype(precision)).cpu()
         return torch.device(choice)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise ValueError(
-            f"device={choice!r} cannot be used here. Write 'auto' or 'cpu'."
+            f"device={choice!r} cannot be used here with precision={precision!r}. "
+            "Write 'auto' or 'cpu'."
         ) from error
 
 
@@ -28,10 +30,10 @@ def dtype(precision: str) -> torch.dtype:
 
 
 def generators(
-    seeds: Sequence[np.random.SeedSequence], where: torch.device
+    seeds: Sequence[np.random.SeedSequence], where: torch.device, stream: int = 0
 ) -> tuple[torch.Generator, ...]:
-    """Return one generator of random numbers per seed."""
-    states = [int(seed.generate_state(1, np.uint64)[0] >> 1) for seed in seeds]
+    """Return one generator of random numbers per seed; streams of a seed are independent."""
+    states = [int(seed.generate_state(stream + 1, np.uint64)[stream] >> 1) for seed in seeds]
     return tuple(torch.Generator(where).manual_seed(state) for state in states)
 
 

@@ -68,8 +68,7 @@ def mean_loss(model: nn.Module, batches: Batched) -> Float[Tensor, " restart"]:
     model.eval()
     with torch.no_grad():
         sums = [model(batch).sum(0) * len(batch) for batch in batches]
-    n_rows = sum(len(batch) for batch in batches)
-    return torch.stack(sums).sum(0).cpu() / n_rows
+    return torch.stack(sums).sum(0).cpu() / sum(batch.total_weight for batch in batches)
 
 
 def train_epoch(
@@ -120,7 +119,7 @@ def fit(
             losses = train_epoch(model, player, train.shuffled(generator), rates)
             still = alive & losses.isfinite().all(0).all(0)
             if not still.equal(alive):
-                lost = _lost(losses, number, term_names)
+                lost = failure(losses, number, term_names)
                 if not still.any():
                     history.failure = lost
                     alive = still
@@ -148,20 +147,23 @@ def fit(
             stacklevel=2,
         )
     finally:
-        if validation is not None or not alive.all():
-            best.restore()
+        best.restore(torch.ones_like(alive) if validation is not None else ~alive)
         player.release()
         model.eval()
         history.best_epoch, history.best_loss = best.epoch, best.loss
-        if validation is None and alive.all():
-            history.best_epoch = torch.full_like(best.epoch, len(history.train_loss))
-            history.best_loss = history.validation_loss[-1]
+        if validation is None:
+            history.best_epoch[alive] = len(history.train_loss)
+            history.best_loss[alive] = history.validation_loss[-1][alive]
     return history
 
 
-def _lost(losses: Float[Tensor, "step term restart"], epoch: int, names: Sequence[str]) -> str:
-    """Return a sentence on the first loss of an epoch that is not finite."""
+def failure(
+    losses: Float[Tensor, "step term restart"], epoch: int, names: Sequence[str]
+) -> str | None:
+    """Return a sentence on the first loss of an epoch that is not finite, if there is one."""
     finite = losses.isfinite()
+    if finite.all():
+        return None
     step, term, restart = (~finite).nonzero()[0].tolist()
     return (
         f"The loss became {losses[step, term, restart].item()} in epoch {epoch}, "

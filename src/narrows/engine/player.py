@@ -111,7 +111,8 @@ class Best:
             self.done |= epoch - self.epoch >= self.patience
         return bool(self.done.all())
 
-    def restore(self) -> None:
-        """Put the best parameters back."""
+    def restore(self, which: Tensor) -> None:
+        """Put the best parameters of some restarts back, given by a mask."""
         for kept, parameter in zip(self.kept, self.parameters, strict=True):
-            parameter.data.copy_(kept)
+            rows = which.repeat_interleave(len(kept) // len(which)).to(kept.device)
+            parameter.data[rows] = kept[rows]

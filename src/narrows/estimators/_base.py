@@ -19,9 +19,10 @@ from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.split import split_rows
 from narrows.data.views import Rows
+from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
-from narrows.model import Model
+from narrows.model import Model, explained
 from narrows.nn.scale import moments, scale_from
 from narrows.objective.likelihoods import Likelihood
 from narrows.parts import refuse_unknown
@@ -30,10 +31,20 @@ from narrows.parts import refuse_unknown
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
 
+    history_: dict[str, Any]
+
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         """Refuse a misspelt setting with a suggestion, which Python's own error lacks."""
         refuse_unknown(cls, settings)
         return super().__new__(cls)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``training__patience=5`` and the like also when `training` is None."""
+        nested = any(name.startswith("training__") for name in params)
+        if nested and self.get_params(deep=False)["training"] is None:
+            super().set_params(training=Training())
+        super().set_params(**params)
+        return self
 
     @abstractmethod
     def _choose_parts(self) -> _checks.Choice:
@@ -90,24 +101,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
         rows, targets = self._learn_rows(X, target)
-        weight = self._weights(sample_weight, rows)
+        weight = self._weights(sample_weight, rows, minimum=2)
         children = seeds(self.random_state, 2 + self.n_init)
         train, held = self._split(rows, weight, groups, validation, children[0])
+        if weight is not None:
+            weight *= len(train) / weight[train].sum()
         self._learn_scales(rows, targets, weight, settings)
         task = _fitting.Task(
             self._batch(rows, targets, weight, train, settings.dtype),
             self._validation(rows, targets, weight, held, validation, settings),
+            given=validation is not None,
         )
         recipe = settings.recipe(self._input_scale, self._target_scale)
         model = _fitting.build(recipe, task, children[2:])
         history = _fitting.learn(model, recipe, task, children[1:])
         self._keep(model, history, task)
-        if history.failure:
-            raise NonFiniteLossError(
-                f"{history.failure} The best weights before it are kept. The likely cause is too "
-                "large a step: write a smaller learning_rate, or "
-                "training=Training(clip_norm=1.0)."
-            )
+        _refuse_failure(history)
         return self
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
@@ -132,7 +141,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         first = not hasattr(self, "_model")
         likelihood = settings.choice.likelihood
         rows, targets = self._learn_rows(X, None) if first else self._pair(X, None, likelihood)
-        weight = self._weights(sample_weight, rows)
+        weight = self._weights(sample_weight, rows, minimum=1)
         if first:
             self._learn_scales(rows, targets, weight, settings)
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
@@ -143,7 +152,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             children = seeds(self.random_state, 2 + self.n_init)
             model = _fitting.build(recipe, task, children[2:]) if first else self._ensemble
             self._stream = _fitting.Stream(model, children[1 : 2 + model.n_restarts])
-        self._keep(self._stream.model, self._stream.pass_over(recipe, task), task)
+        past = self.history_ if self._stream.n_passes else {}
+        history = self._stream.pass_over(recipe, task)
+        self._keep(self._stream.model, history, task)
+        self.n_iter_ = self._stream.n_passes
+        for name in past.keys() & {"train_loss", "validation_loss", "learning_rate"}:
+            self.history_[name] = np.concatenate([past[name], self.history_[name]])
+        _refuse_failure(history)
         return self
 
     def _learn_rows(self, X: Any, target: Any) -> tuple[Source, Source]:
@@ -159,15 +174,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._target_shape = targets.shape
         return rows, targets
 
-    def _weights(self, sample_weight: Any, rows: Source) -> Array | None:
+    def _weights(self, sample_weight: Any, rows: Source, minimum: int = 1) -> Array | None:
         if sample_weight is None:
             return None
         weight = _check_sample_weight(
             sample_weight, np.empty((len(rows), 1)), dtype=np.float64, ensure_non_negative=True
         )
-        if not weight.any():
-            raise ValueError("sample_weight is 0 for all rows. Give at least two rows a weight.")
-        return np.asarray(weight * (np.count_nonzero(weight) / weight.sum()))
+        count = np.count_nonzero(weight)
+        if count < minimum:
+            raise ValueError(
+                f"sample_weight is positive for {count} row(s), while a minimum of {minimum} is "
+                "required. Give more rows a weight."
+            )
+        return np.asarray(weight * (count / weight.sum()))
 
     def _split(
         self,
@@ -178,6 +197,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         seed: np.random.SeedSequence,
     ) -> tuple[Array, Array]:
         settings = _checks.training_of(self)
+        if groups is not None and settings.split != "groups":
+            raise ValueError(
+                f"groups= has no effect with split={settings.split!r}. "
+                "Write training=Training(split='groups'), or leave groups out."
+            )
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
         if validation is not None or settings.validation_fraction == 0:
             return present, present[:0]
@@ -237,9 +261,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if given is None:
             whole = self._batch(rows, targets, weight, held, settings.dtype)
             return whole if len(held) else None
-        X, target = given if isinstance(given, tuple) else (given, None)
-        pair = self._pair(X, target, settings.choice.likelihood)
-        return self._batch(*pair, None, None, settings.dtype)
+        pair = isinstance(given, tuple) or (isinstance(given, list) and self._has_target)
+        X, target = given if pair else (given, None)
+        known = self._pair(X, target, settings.choice.likelihood)
+        return self._batch(*known, None, None, settings.dtype)
 
     def _keep(self, model: Model, history: Any, task: _fitting.Task) -> None:
         """Set the fitted attributes."""
@@ -324,10 +349,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 + (f" (or {layout.n_features} with pairs)" if layout.circular else "")
                 + ". Write Z of shape (rows, components)."
             )
+        if not np.isfinite(codes).all():
+            raise ValueError("Z has NaN or infinite entries. Replace them, or drop their rows.")
         features = layout.features(torch.as_tensor(codes, dtype=self._dtype))
         with torch.no_grad():
             blocks = [model.decode(part[None], index)[0, -1] for part in features.split(4096)]
-        return self._to_data(torch.cat(blocks))
+        return self._to_data(torch.cat(blocks)).astype(self._number)
 
     def reconstruct(self, X: Any, level: int | None = None) -> Array:
         """Return reconstructions of rows, in the units and shape of the data.
@@ -338,10 +365,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         level : int, optional
             Use the first `level` components only, from 1; all by default.
         """
+        return self._reconstructed(X, level).astype(self._number)
+
+    def _reconstructed(self, X: Any, level: int | None) -> Array:
+        """Return reconstructions in double precision, which large offsets need."""
         model, index = self._model_of(self), self._level(level)
-        return self._to_data(
-            torch.from_numpy(self._map(X, lambda x: model.decode(model.encode(x), index)[0, -1]))
-        )
+        outputs = self._map(X, lambda x: model.decode(model.encode(x), index)[0, -1])
+        return self._to_data(torch.from_numpy(outputs))
 
     def contribution(self, X: Any, level: int) -> Array:
         """Return what the decoder of one component adds, for the boosted ordering.
@@ -374,9 +404,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         weight = self._weights(sample_weight, rows)
         return np.asarray(self._fve(self._model, self._batches(rows, targets, weight))[0])
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, target: Any = None
+    ) -> float:
         """Return the fraction of variance explained by all components."""
-        return float(self.fve(X, sample_weight=sample_weight)[-1])
+        return float(self.fve(X, target=target, sample_weight=sample_weight)[-1])
 
     def score_samples(self, X: Any, *, target: Any = None) -> Float[np.ndarray, " row"]:
         """Return minus the reconstruction loss of each row: higher is more normal."""
@@ -477,12 +509,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         null = likelihood.unlink(mean)[0]
         with torch.no_grad():
             parts = [torch.stack(model.deviance(batch, null)).double() for batch in batches]
-        error, spread = torch.stack(parts).sum(0)
-        return (1 - error / spread).numpy()
+        return explained(*torch.stack(parts).sum(0)).numpy()
 
     def _to_data(self, outputs: torch.Tensor) -> Array:
         means = self._model.blueprint.likelihood.link(outputs)
-        return self._shaped(self._target_scale.invert(means).numpy())
+        return self._shaped(self._target_scale.invert(means.double()).numpy())
 
     def _shaped(self, flat: Array) -> Array:
         return flat.reshape(len(flat), *self._target_shape)
@@ -493,7 +524,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return n_levels - 1 if n_levels > 1 else None
         if n_levels == 1 and level == self._model.blueprint.layout.n_components:
             return None
-        if not 1 <= level <= n_levels or n_levels == 1:
+        if not hasattr(level, "__index__") or not 1 <= level <= n_levels or n_levels == 1:
             wanted = f"from 1 to {n_levels}" if n_levels > 1 else "left out: nothing is ranked here"
             raise ValueError(
                 f"level={level} must be {wanted}. Levels count components, of which level k uses "
@@ -504,6 +535,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     @property
     def _dtype(self) -> torch.dtype:
         return next(self._model.parameters()).dtype
+
+    @property
+    def _number(self) -> str:
+        """Name of the type of outputs."""
+        return str(self._dtype).removeprefix("torch.")
 
     @staticmethod
     def _model_of(estimator: "BaseAutoencoder") -> Model:
@@ -520,6 +556,14 @@ def _moments(rows: Source, weight: Array | None) -> Any:
         for start, block in _rows.chunks(rows)
     )
     return moments(blocks, int(np.prod(rows.shape)))
+
+
+def _refuse_failure(history: Any) -> None:
+    if history.failure:
+        raise NonFiniteLossError(
+            f"{history.failure} The best weights before it are kept. The likely cause is too "
+            "large a step: write a smaller learning_rate, or training=Training(clip_norm=1.0)."
+        )
 
 
 def _check_range(likelihood: Likelihood, targets: Source) -> None:

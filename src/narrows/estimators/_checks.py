@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,9 @@ def check(estimator: Any) -> Checked:
     """Check the settings of an estimator that do not depend on data."""
     for name in ("n_components", "max_epochs", "batch_size", "n_init"):
         _check_count(name, getattr(estimator, name))
-    if not estimator.learning_rate > 0:
-        raise ValueError(f"learning_rate={estimator.learning_rate} must be positive. Write 3e-3.")
+    rate = estimator.learning_rate
+    if not isinstance(rate, Real) or not rate > 0:
+        raise ValueError(f"learning_rate={rate!r} must be a positive number. Write 5e-3.")
     for name, known in (
         ("scale", SCALES),
         ("missing", MISSING),
@@ -133,12 +135,16 @@ def choose(estimator: Any, *, ordering: Any, code: Any = None, penalties: Any = 
         architecture = Dense(estimator.hidden_layer_sizes, estimator.activation)
     if isinstance(penalties, (str, Penalty)):
         penalties = (penalties,)
+    terms = tuple(clone(resolve("penalty", penalty)) for penalty in penalties)
+    for term in terms:
+        if getattr(term, "strength", 0) < 0:
+            raise ValueError(f"strength={term.strength} of {term!r} must be at least 0.")
     return Choice(
         clone(resolve("architecture", architecture)),
         clone(resolve("code", code)),
         clone(resolve("ordering", ordering)),
         clone(resolve("likelihood", estimator.likelihood)),
-        tuple(clone(resolve("penalty", penalty)) for penalty in penalties),
+        terms,
     )
 
 
@@ -150,7 +156,7 @@ def _check_count(name: str, value: Any) -> None:
 
 def _layout(estimator: Any) -> Layout:
     circular = estimator.circular
-    circular = tuple(int(j) for j in np.atleast_1d(circular))
+    circular = () if circular is None else tuple(int(j) for j in np.atleast_1d(circular))
     n = estimator.n_components
     if len(set(circular)) < len(circular) or any(not 0 <= j < n for j in circular):
         raise ValueError(

@@ -25,7 +25,8 @@ circular_output : {"angle", "cos_sin"}, default="angle"
 missing : {"error", "ignore"}, default="error"
     Whether NaN is refused, or contributes nothing to the loss and enters as the feature's mean.
 architecture : Dense or None, default=None
-    Network with all its settings; None is a dense one of `hidden_layer_sizes` and `activation`.
+    Network with all its settings, which then replace `hidden_layer_sizes` and `activation`; None
+    is a dense one of these two.
 """
 
 _TRAINING = """\

@@ -1,5 +1,8 @@
 """Fitting: from settings and rows to a trained model."""
 
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,7 @@ class Task:
 
     train: Batch
     validation: Batch | None
+    given: bool = False  # validation rows that are no part of X: the start must not see them
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,20 @@ def build(recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]) -> Mo
     """Return a model of one restart per seed, at its start."""
     model = Model(recipe.blueprint, len(seeds))
     model.reset(devices.generators(seeds, torch.device("cpu")))
-    architecture: Any = recipe.blueprint.architecture
-    if getattr(architecture, "init", None) == "pca":
+    if _starts_as_pca(recipe):
         start_as_pca(model, task)
     return model.to(devices.dtype(recipe.training.precision))
 
 
+def _starts_as_pca(recipe: Recipe) -> bool:
+    return getattr(recipe.blueprint.architecture, "init", None) == "pca"
+
+
 def start_as_pca(model: Model, task: Task) -> None:
-    """Set the linear paths so that every level is PCA, on all rows that `fit` was given."""
+    """Set the linear paths so that every level is PCA, on all rows of X."""
     b = model.blueprint
-    parts = [task.train] if task.validation is None else [task.train, task.validation]
+    held = [] if task.validation is None or task.given else [task.validation]
+    parts = [task.train, *held]
     rows, targets, weight = _stacked(parts)
     mean, centre = _mean(rows, weight), _mean(targets, weight)
     centred = (rows - mean) * weight.sqrt()[:, None]
@@ -78,17 +86,17 @@ def start_as_pca(model: Model, task: Task) -> None:
 def learn(
     model: Model, recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]
 ) -> loop.History:
-    """Train a model from its start, and go back to it where nothing is gained for sure.
+    """Train a model from its start, and go back to PCA where nothing is gained for sure.
 
-    The seeds are one for the order of batches, then one per restart. A restart whose gain on the
-    validation rows is below its standard error returns to its start, which is PCA by default:
-    with few validation rows the best of many epochs wins by luck.
+    The seeds are one for the order of batches, then one per restart. A restart that starts as PCA
+    and whose gain on the validation rows is below its standard error returns to its start: with
+    few validation rows the best of many epochs wins by luck.
     """
-    if task.validation is None:
+    if task.validation is None or not _starts_as_pca(recipe):
         return train(model, recipe, task, seeds)
-    before = _row_losses(model, task.validation)
+    before = _row_objective(model, task.validation)
     history = train(model, recipe, task, seeds)
-    gain = before - _row_losses(model, task.validation)
+    gain = before - _row_objective(model, task.validation)
     error = gain.std(1, correction=0) / gain.shape[1] ** 0.5
     doubtful = gain.mean(1) <= error
     if doubtful.any():
@@ -98,49 +106,52 @@ def learn(
     return history
 
 
-def _row_losses(model: Model, rows: Batch) -> Float[Tensor, "restart row"]:
-    """Return the reconstruction loss of each row, averaged over levels."""
+def _row_objective(model: Model, rows: Batch) -> Float[Tensor, "restart row"]:
     model.eval()
     with torch.no_grad():
-        losses = [model.losses(batch).mean(1) for batch in Batches(rows, EVALUATION_ROWS)]
+        losses = [model.objective(batch) for batch in Batches(rows, EVALUATION_ROWS)]
     return torch.cat(losses, 1).double()
+
+
+@contextmanager
+def _placed(
+    model: Model, recipe: Recipe, noise: list[np.random.SeedSequence]
+) -> Iterator[torch.device]:
+    """Put a model where it trains, with its noise and threads, and back when that is over."""
+    where = devices.device(recipe.training.device, recipe.training.precision)
+    work = recipe.batch_size * sum(parameter.numel() for parameter in model.parameters())
+    model.to(where)
+    model.seed(devices.generators(noise, where, stream=1))
+    try:
+        with devices.threads(work):
+            yield where
+    finally:
+        model.seed(())
+        model.to("cpu")
 
 
 def train(
     model: Model, recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]
 ) -> loop.History:
     """Train a model in place; the first seed orders the batches."""
-    where = devices.device(recipe.training.device)
-    model.to(where)
     order, *noise = seeds
-    model.seed(devices.generators(noise, where))
-    train_rows = Batches(task.train.to(where), recipe.batch_size)
-    held = None
-    if task.validation is not None:
-        held = Batches(task.validation.to(where), EVALUATION_ROWS)
-    callbacks = list(recipe.training.callbacks)
-    work = recipe.batch_size * sum(parameter.numel() for parameter in model.parameters())
-    progress = Progress() if recipe.verbose else None
-    try:
-        with devices.threads(work):
-            if progress:
-                callbacks.append(progress.__enter__())
-            return loop.fit(
-                model,
-                train_rows,
-                held,
-                settings=recipe.training,
-                learning_rate=recipe.learning_rate,
-                max_epochs=recipe.max_epochs,
-                generator=devices.generators([order], torch.device("cpu"))[0],
-                term_names=recipe.blueprint.term_names,
-                callbacks=callbacks,
-            )
-    finally:
-        if progress:
-            progress.__exit__(None, None, None)
-        model.seed(())
-        model.to("cpu")
+    with ExitStack() as stack:
+        where = stack.enter_context(_placed(model, recipe, noise))
+        watching = [stack.enter_context(Progress())] if recipe.verbose else []
+        held = None
+        if task.validation is not None:
+            held = Batches(task.validation.to(where), EVALUATION_ROWS)
+        return loop.fit(
+            model,
+            Batches(task.train.to(where), recipe.batch_size),
+            held,
+            settings=recipe.training,
+            learning_rate=recipe.learning_rate,
+            max_epochs=recipe.max_epochs,
+            generator=devices.generators([order], torch.device("cpu"))[0],
+            term_names=recipe.blueprint.term_names,
+            callbacks=[*recipe.training.callbacks, *watching],
+        )
 
 
 def _stacked(parts: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,32 +210,39 @@ class Stream:
         self.optimizer: dict[str, Any] | None = None
 
     def pass_over(self, recipe: Recipe, task: Task) -> loop.History:
-        """Take one step per batch of the rows; return the losses of the pass."""
-        rows = Batches(task.train, recipe.batch_size)
+        """Take one step per batch of the rows; return the losses of the pass.
+
+        A pass whose losses are not finite is undone, and the history says so.
+        """
         order, *noise = (child for seed in self.seeds for child in seed.spawn(1))
         kind, progress = recipe.training.lr_schedule, self.n_passes / recipe.max_epochs
-        player = Player(self.model, self.model.n_restarts, recipe.training, recipe.learning_rate)
-        if self.optimizer is not None:
-            player.optimizer.load_state_dict(self.optimizer)
-        cpu = torch.device("cpu")
-        self.model.seed(devices.generators(noise, cpu))
-        losses = loop.train_epoch(
-            self.model,
-            player,
-            rows.shuffled(devices.generators([order], cpu)[0]),
-            [loop.schedule(kind, progress)] * len(rows),
-        )
-        self.model.seed(())
-        self.optimizer = player.optimizer.state_dict()
-        player.release()
-        self.n_passes += 1
-        held = loop.mean_loss(self.model, rows)
+        before = [parameter.detach().clone() for parameter in self.model.parameters()]
+        with _placed(self.model, recipe, noise) as where:
+            rows = Batches(task.train.to(where), recipe.batch_size)
+            player = Player(
+                self.model, self.model.n_restarts, recipe.training, recipe.learning_rate
+            )
+            if self.optimizer is not None:
+                player.optimizer.load_state_dict(self.optimizer)
+            generator = devices.generators([order], torch.device("cpu"))[0]
+            rates = [loop.schedule(kind, progress)] * len(rows)
+            losses = loop.train_epoch(self.model, player, rows.shuffled(generator), rates)
+            player.release()
+        self.model.eval()
+        mean, failure = losses.mean(0), loop.failure(losses, 1, recipe.blueprint.term_names)
+        if failure is None:
+            self.optimizer = player.optimizer.state_dict()
+            self.n_passes += 1
+        else:
+            for parameter, kept in zip(self.model.parameters(), before, strict=True):
+                parameter.data = kept
         return loop.History(
-            [losses.mean(0)],
-            [held],
-            [recipe.learning_rate * loop.schedule(kind, progress)],
-            torch.full((len(held),), self.n_passes),
-            held,
+            [mean],
+            [mean.sum(0)],
+            [recipe.learning_rate * rates[0]],
+            torch.full((mean.shape[1],), self.n_passes),
+            mean.sum(0).nan_to_num(math.inf, math.inf),
+            failure,
         )
 
 

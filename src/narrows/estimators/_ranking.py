@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
+from sklearn.base import clone
 from torch import Tensor
 
 from narrows.data.batches import Batch
 from narrows.data.split import split_rows
 from narrows.estimators import _fitting
-from narrows.model import Blueprint
+from narrows.model import Blueprint, explained
 from narrows.nn.code import Layout, Plain
-from narrows.nn.dense import Architecture, Dense, DenseNetwork, Network
+from narrows.nn.dense import Architecture, Dense, DenseNetwork, Network, widths
 from narrows.nn.ordering import Ordering
 
 
@@ -75,7 +76,8 @@ def check_order(
         penalties=(),
         n_values=n_features,
     )
-    recipe = replace(recipe, blueprint=frozen)
+    quiet = clone(recipe.training).set_params(callbacks=())
+    recipe = replace(recipe, blueprint=frozen, training=quiet, verbose=0)
     losses = [_held_out(recipe, rows, test_fraction, child) for child in seed.spawn(n_splits)]
     kept, swapped = np.stack(losses).reshape(n_splits, 2, -1).swapaxes(0, 1)
     return SwapCheck((kept - swapped).mean(0), (kept - swapped).std(0, ddof=1))
@@ -106,7 +108,7 @@ def _held_out(
     null = recipe.blueprint.likelihood.unlink(mean)[0]
     with torch.no_grad():
         error, spread = model.deviance(rows[torch.from_numpy(test)], null)
-    return (1 - error / spread)[0].double().numpy()
+    return explained(error, spread)[0].double().numpy()
 
 
 class _Prefixes(Ordering):
@@ -134,9 +136,8 @@ class _Frozen(Architecture):
         self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
     ) -> tuple[Network, Network]:
         like = self.architecture if isinstance(self.architecture, Dense) else Dense()
-        settings = Dense(like.hidden_layer_sizes, like.activation, like.dropout, init="random")
-        hidden: Sequence[int] = tuple(reversed(tuple(like.hidden_layer_sizes)))
-        sizes = (n_features, *hidden, n_outputs)
+        settings = clone(like).set_params(tied=False, init="random")
+        sizes = (n_features, *reversed(widths(like.hidden_layer_sizes)), n_outputs)
         return _Identity(), DenseNetwork(sizes, n_restarts, n_decoders, settings)
 
 

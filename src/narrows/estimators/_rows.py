@@ -42,7 +42,23 @@ def rows_of(estimator: Any, X: Any, *, reset: bool) -> Source:
             estimator.feature_names_in_ = np.asarray(rows.names, dtype=object)
         elif hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
+    else:
+        _check_names(rows.names, getattr(estimator, "feature_names_in_", None))
     return rows
+
+
+def _check_names(names: tuple[str, ...] | None, fitted: Array | None) -> None:
+    """Raise ValueError if both sides have names of features and these differ."""
+    if names is None or fitted is None or list(names) == list(fitted):
+        return
+    place = next(
+        (i for i, pair in enumerate(zip(names, fitted, strict=False)) if len(set(pair)) > 1), 0
+    )
+    raise ValueError(
+        f"X has other features than the model was fitted on: feature {place} is {names[place]!r}, "
+        f"not {fitted[place]!r}. Pass the same features in the same order "
+        "(of a file, 'table.csv:first,second,...')."
+    )
 
 
 def _is_tabular(X: Any) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from sklearn.utils.validation import check_is_fitted
 
 from narrows.data.batches import Batch
 from narrows.engine.training import Training
@@ -145,6 +146,7 @@ class HierarchicalAutoencoder(BaseAutoencoder):
                 f"and n_splits={n_splits} must be at least 2, test_fraction={test_fraction} in "
                 "(0, 1). Write n_splits=3, test_fraction=0.3."
             )
+        check_is_fitted(self)
         (seed,) = seeds(random_state, 1)
         return check_order(
             self._model.blueprint,

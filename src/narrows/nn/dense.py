@@ -8,7 +8,7 @@ PCA and learns what is not linear.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -93,25 +93,21 @@ class Dense(Architecture):
     def build(
         self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
     ) -> tuple[Network, Network]:
-        self._check(n_values, n_outputs)
-        hidden = tuple(int(width) for width in self.hidden_layer_sizes)
+        hidden = self._check(n_values, n_outputs)
         encoder = DenseNetwork((n_values, *hidden, n_features), n_restarts, 1, self)
         if self.tied:
             return encoder, TiedNetwork(encoder, n_decoders)
         sizes = (n_features, *reversed(hidden), n_outputs)
         return encoder, DenseNetwork(sizes, n_restarts, n_decoders, self)
 
-    def _check(self, n_values: int, n_outputs: int) -> None:
-        if any(int(width) != width or width < 1 for width in self.hidden_layer_sizes):
-            raise ValueError(
-                f"hidden_layer_sizes={tuple(self.hidden_layer_sizes)} must be whole numbers >= 1. "
-                "Write (128, 128), or () for a linear model."
-            )
+    def _check(self, n_values: int, n_outputs: int) -> tuple[int, ...]:
+        """Return the hidden widths, after checking that the settings go together."""
+        hidden = widths(self.hidden_layer_sizes)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1). Write 0.1, say.")
         if self.init not in ("pca", "random"):
             raise ValueError(f"init={self.init!r} is not known. Write 'pca' or 'random'.")
-        if self.init == "pca" and not self.linear_path and len(self.hidden_layer_sizes):
+        if self.init == "pca" and not self.linear_path and hidden:
             raise ValueError(
                 "init='pca' starts the linear path, but linear_path=False. Write init='random'."
             )
@@ -120,6 +116,18 @@ class Dense(Architecture):
                 f"tied=True needs a target of the input's size, but the input has {n_values} "
                 f"values and the target {n_outputs}. Write tied=False."
             )
+        return hidden
+
+
+def widths(sizes: int | Sequence[int]) -> tuple[int, ...]:
+    """Return widths of hidden layers; a single number is one layer."""
+    given = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
+    if not all(hasattr(width, "__index__") and width >= 1 for width in given):
+        raise ValueError(
+            f"hidden_layer_sizes={sizes!r} must be whole numbers >= 1. "
+            "Write (128, 128), or () for a linear model."
+        )
+    return tuple(int(width) for width in given)
 
 
 class DenseNetwork(Network):
@@ -158,7 +166,7 @@ class DenseNetwork(Network):
             out = torch.baddbmm(out, x, pick(self.path))
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = self.activation(torch.baddbmm(pick(bias), x, pick(weight)))
-            x = dropout(x, self.settings.dropout, self.generators)
+            x = dropout(x, self.settings.dropout, self.generators if self.training else ())
         return torch.baddbmm(out, x, pick(self.weights[-1]))
 
 
@@ -196,7 +204,7 @@ class TiedNetwork(Network):
         layers = list(zip(reversed(encoder.weights), self.biases, strict=True))
         for weight, bias in layers[:-1]:
             x = self.activation(torch.baddbmm(pick(bias), x, turned(weight)))
-            x = dropout(x, self.settings.dropout, self.generators)
+            x = dropout(x, self.settings.dropout, self.generators if self.training else ())
         return torch.baddbmm(out, x, turned(layers[-1][0]))
 
 

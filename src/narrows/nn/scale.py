@@ -29,29 +29,23 @@ class Scale:
 
     def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return scaled rows, NaN where they are missing."""
-        rows = torch.from_numpy(np.require(x, requirements=["C", "W"]))
-        if self.trivial:
-            return rows.to(dtype)
-        return (rows - self._centre).div_(self._width).to(dtype)
+        rows = np.array(x, dtype=np.float64)
+        if not self.trivial:
+            rows -= self.centre
+            rows /= self.width
+        return torch.from_numpy(rows).to(dtype)
 
     def invert(self, y: torch.Tensor) -> torch.Tensor:
         """Return rows in the units of the data."""
         if self.trivial:
             return y
-        return (y.double() * self._width + self._centre).to(y.dtype)
+        width, centre = torch.from_numpy(self.width), torch.from_numpy(self.centre)
+        return (y.double() * width + centre).to(y.dtype)
 
     @property
     def trivial(self) -> bool:
         """Whether the map changes nothing."""
         return bool((self.centre == 0).all() and (self.width == 1).all())
-
-    @property
-    def _centre(self) -> torch.Tensor:
-        return torch.from_numpy(self.centre)
-
-    @property
-    def _width(self) -> torch.Tensor:
-        return torch.from_numpy(self.width)
 
 
 class Moments:

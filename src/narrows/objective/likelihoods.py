@@ -175,6 +175,11 @@ class Categorical(Likelihood):
         return -torch.xlogy(shares, shares)
 
     def check(self, target: Array) -> None:
+        if np.isnan(target).any():
+            raise ValueError(
+                "likelihood='categorical' needs whole events: with an entry missing, the shares of "
+                "the others are unknown. Fill the missing entries or drop their rows."
+            )
         if np.nanmin(target) < 0:
             _refuse("categorical", "non-negative values", target, "Write 'gaussian' for real ones.")
         sums = np.nansum(target.reshape(len(target), -1), axis=1)

@@ -1,8 +1,8 @@
 """Penalties on the code, added to the reconstruction loss.
 
-A penalty reads one record of the forward pass and returns a number per sample, or, where it is a
-statistic of the batch, one per batch; it declares which in `per_sample`. Weights and the mean are
-applied in one place, by the model.
+A penalty reads one record of the forward pass and returns a number per restart and sample, or,
+where it is a statistic of the batch, one per restart. Weights and the mean are applied in one
+place, by the model.
 """
 
 from abc import ABC, abstractmethod
@@ -17,8 +17,6 @@ from narrows.parts import Part
 
 class Penalty(Part, ABC):
     """Base of all penalties."""
-
-    per_sample: bool = True
 
     @abstractmethod
     def __call__(self, record: Record) -> Tensor:
@@ -77,8 +75,6 @@ class Decorrelation(Penalty):
     >>> sorted(model.loss_terms(X))
     ['decorrelation', 'reconstruction']
     """
-
-    per_sample = False
 
     def __init__(self, strength: float = 1.0) -> None:
         self.strength = strength

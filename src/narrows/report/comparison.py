@@ -261,7 +261,7 @@ class _Task:
             return np.asarray(fitted.fve(self.test), dtype=np.float64)
         levels = range(1, len(fitted.fve_) + 1) if len(fitted.fve_) > 1 else [None]
         scale, mean = self._learned()
-        predictions = [_matrix(source(fitted.reconstruct(self.test, k)), scale) for k in levels]
+        predictions = [_matrix(source(fitted._reconstructed(self.test, k)), scale) for k in levels]
         test = _matrix(self.test, scale)
         return fraction_of_variance_explained(test, np.stack(predictions), mean)
 
@@ -295,7 +295,7 @@ def _probabilistic_pca(
     codes, variance = fitted.transform(test), fitted.explained_variance_
     total = train.var(axis=0, ddof=1).sum()
     for k in counts:
-        n_discarded = min(train.shape) - k
+        n_discarded = train.shape[1] - k
         rest = max(total - variance[:k].sum(), 0.0)
         noise = rest / n_discarded if n_discarded > 0 else 0.0
         kept = np.where(variance[:k] > 0, 1 - noise / np.fmax(variance[:k], 1e-300), 0.0)

@@ -234,7 +234,7 @@ def squared_fve(subject: Subject) -> Float[np.ndarray, " level"]:
         index = np.arange(start, min(start + _rows.CHUNK, len(subject.rows)))
         target = _scaled(Rows(subject.targets, index).read(0, len(index)), scale)
         for level, sums in zip(levels, explained, strict=True):
-            found = estimator.reconstruct(Rows(subject.rows, index), level)
+            found = estimator._reconstructed(Rows(subject.rows, index), level)
             sums.update(target, _scaled(found, scale))
     return np.array([float(sums.compute()) for sums in explained])
 
