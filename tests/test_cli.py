@@ -88,6 +88,7 @@ def test_help_describes_a_command_with_examples(command: str) -> None:
     assert not re.findall(r"^  -\S+(?: [A-Z]\S*)?$(?!\n {10})", shown, re.MULTILINE), "no text"
     layout = shown.partition("\nExamples\n")[0]
     assert max(map(len, layout.splitlines())) <= 80
+    assert "inspect._empty" not in shown
 
 
 def test_version() -> None:
@@ -98,7 +99,9 @@ def test_version() -> None:
 
 
 def parameters(path: str) -> list[str]:
-    names = inspect.signature(load(path)).parameters
+    found = inspect.signature(load(path)).parameters
+    unnamed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    names = [name for name, each in found.items() if each.kind not in unnamed]
     return [name.replace("_", "-") for name in names if name not in ("training", "callbacks")]
 
 
@@ -177,6 +180,23 @@ def test_fit_prints_a_table_with_spread_and_pca() -> None:
     assert "PCA" in shown
     assert "Held out: 15 rows that chose nothing.\nSaved to t.safetensors." in shown
     assert "\x1b" not in shown
+    assert shown.count("± is the standard deviation over restarts.") == 1
+
+
+def test_fit_says_which_restarts_went_back_to_their_start() -> None:
+    arguments = ["X.csv", "-o", "b.safetensors", "--n-components", "2", "--n-init", "2", *QUICK]
+    shown = succeed("fit", *arguments, "--learning-rate", "1e-9")
+    n_back = int((narrows.load("b.safetensors").history_["best_epoch"] == 0).sum())
+    told = {0: "", 1: "1 of 2 restarts went back to its PCA start.", 2: "All 2 restarts went back"}
+    assert told[n_back] in shown
+    assert ("went back" in shown) == bool(n_back)
+
+
+def test_compare_leaves_out_factor_analysis_of_as_many_factors_as_features() -> None:
+    arguments = ["compare", "X.csv", "-k", "3,4", "--models", "none", "--baselines", "pca,fa"]
+    shown = succeed(*arguments)
+    assert re.search(r"^4 +\d\.\d{3} +–", shown, re.MULTILINE)
+    assert "–: factor analysis needs fewer components than features." in shown
 
 
 def test_fit_without_a_test_part_says_so() -> None:
@@ -299,6 +319,17 @@ def test_demo_prints_a_table_and_writes_its_files(short_demo: Callable[..., str]
     assert narrows.source("narrows-demo/test.npy").shape == (64,)
 
 
+@pytest.mark.parametrize("on_path", [True, False])
+def test_demo_names_the_program_as_it_can_be_called(
+    on_path: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from narrows.cli import demo
+
+    monkeypatch.setattr(sys, "argv", [str(Path.cwd() / ".venv" / "bin" / "narrows")])
+    monkeypatch.setattr(demo.shutil, "which", lambda name: name if on_path else None)
+    assert demo._program() == ("narrows" if on_path else str(Path(".venv", "bin", "narrows")))
+
+
 # For machines
 
 
@@ -339,7 +370,10 @@ MISTAKES = [
     ([*FIT, "--n-components", "0"], "--n-components 0 must be a whole number, at least 1."),
     ([*FIT, "--circular", "0;1"], None),
     ([*FIT, "--model", "Autoencodr"], None),
-    ([*FIT, "--penalties", "l1"], "HierarchicalAutoencoder has no setting --penalties."),
+    (
+        [*FIT, "--penalties", "l1"],
+        "HierarchicalAutoencoder has no setting --penalties. Write --model Autoencoder.",
+    ),
     (
         [*FIT, "--likelihood.degrees-of-freedom", "3"],
         "--likelihood.degrees-of-freedom is for student_t, not for gaussian. "
@@ -394,6 +428,11 @@ MISTAKES = [
         ["compare", "X.csv", "--baselines", "pcaa"],
         "There is no linear method 'pcaa'. Did you mean 'pca'? Known are: pca, ppca, fa.",
     ),
+    (
+        ["compare", "X.csv", "--models", "PCA"],
+        "'PCA' is a baseline, which --baselines shows already. "
+        "Write --models none for no model beside them.",
+    ),
     (["compare", "X.csv", "-k", "few"], None),
     (
         ["compare", "X.csv", "--models", "none", "--n-init", "2"],
@@ -401,7 +440,10 @@ MISTAKES = [
     ),
     (["report", "m.safetensors", "X.csv", "-o", "r.html", "--event-shape", "3,3"], None),
     (["report", "m.safetensors", "X.csv", "-o", "r.pdf"], None),
-    (["demo", "--out", "X.csv"], None),
+    (
+        ["demo", "--out", "X.csv"],
+        "--out needs a folder, but 'X.csv' cannot be made one: that is a file.",
+    ),
 ]
 
 
@@ -417,6 +459,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], sentence: s
     assert re.fullmatch(r"narrows: [^\n]{20,}[.?]", lines[0])
     assert sentence is None or lines[0] == f"narrows: {sentence}"
     assert not Path("x.safetensors").exists()
+
+
+def test_mistakes_name_the_option() -> None:
+    arguments = ["reconstruct", "m.safetensors", "X.csv", "-o", "c.npy", "--level", "9"]
+    assert run(*arguments).stderr.startswith("narrows: --level 9 must be")
+    arguments = ["report", "m.safetensors", "X.csv", "-o", "r.html", "--event-shape", "3,3"]
+    assert run(*arguments).stderr.startswith("narrows: --event-shape 3,3 holds 9 values")
+    assert run("info", "X.csv").stderr.endswith("that narrows fit wrote.\n")
 
 
 def test_an_old_file_survives_a_failed_fit() -> None:

@@ -71,6 +71,9 @@ def test_pca_explains_what_sklearn_reconstructs(X: np.ndarray, scale: str) -> No
 @pytest.mark.parametrize("name", BASELINES)
 def test_more_components_than_features_are_no_mistake(X: np.ndarray, name: str) -> None:
     fve = compare(X, {}, (6, 9), baselines=[name]).fve[name][0]
+    if name == "factor analysis":
+        assert np.isnan(fve).all()
+        return
     assert fve[0] == pytest.approx(fve[1], abs=1e-6)
     assert fve[1] > 0.8
 

@@ -50,7 +50,7 @@ def test_linear_model_is_pca_at_every_level(ordering, init, max_epochs):
 def test_tied_linear_model_is_pca():
     X = gaussian_rows()
     tied = Dense((), tied=True, init="random")
-    model = Autoencoder(3, **quick(architecture=tied, max_epochs=40)).fit(X[FIRST])
+    model = Autoencoder(3, **quick(architecture=tied, max_epochs=25)).fit(X[FIRST])
     np.testing.assert_allclose(model.score(X[LAST]), pca_fve(X[FIRST], X[LAST], 3)[-1], atol=0.005)
 
 

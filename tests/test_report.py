@@ -17,7 +17,7 @@ from narrows.parts import ESTIMATORS, load
 from narrows.report.blocks import bar, drawable, number, share
 from narrows.report.page import report
 from narrows.report.settings import as_code, versions
-from narrows.report.subject import Subject, linear_fve, n_repeated, squared_fve
+from narrows.report.subject import Subject, linear_fve, n_repeated, squared_fve, went_back
 
 SECTIONS = "result data training scree codes traversals rows agreement dependence terms settings"
 NASTY = ["<script>alert(1)</script>", "a & b", "$x^2", "_hidden", 'q"uote', "ordinary"]
@@ -130,7 +130,7 @@ def test_many_components_are_cut_and_what_lacks_is_explained(folder):
         assert f"The first {n} of 50 components." in page
     assert "PCA is left out: it needs the rows of the fit." in page
     assert "One restart was kept" in page
-    assert "Not run; write report(..., swap_check=True)" in page
+    assert "Not run; write report(..., swap_check=True), or narrows report --swap-check." in page
     assert tags.found.count("td") > 50
 
 
@@ -159,9 +159,23 @@ def test_missing_entries_and_a_stream_in_passes(folder):
         model, rows, folder / "missing.html", train=rows, labels=TEST[:, 0], swap_check=True
     ).read_text("utf-8")
     whole_and_alone(page)
-    assert "30 of 30 held-out rows also occur among the training rows" in page
+    assert "30 of 30 held-out rows also occur among the rows passed as training rows" in page
     assert f"<td>{np.isnan(rows).sum()}</td>" in page
     assert "1 against 2" in page
+
+
+def test_what_agreement_and_the_start_mean(folder):
+    settings = Training(validation_fraction=0)
+    model = HierarchicalAutoencoder(2, n_init=2, training=settings, **SMALL).fit(TRAIN)
+    model.history_["best_epoch"][:] = 0
+    page = report(model, TEST, folder / "start.html", train=TRAIN).read_text("utf-8")
+    assert "All 2 restarts went back to their PCA start: no gain on the validation" in page
+    assert "None of the held-out rows occurs among the rows passed as training rows." in page
+    assert "Restarts share the PCA start, so agreement near 1 is easier to reach" in page
+    model.history_["best_epoch"][:] = 0, 1
+    assert went_back(model) == "1 of 2 restarts went back to its PCA start."
+    model.history_["best_epoch"][:] = 1
+    assert went_back(model) == ""
 
 
 # The page as a file

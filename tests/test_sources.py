@@ -494,14 +494,14 @@ ERRORS: dict[type[Exception], dict[str, Callable[[], object]]] = {
         ),
         "stride=0 is below 1. Write stride=1 or more.": lambda: windows(source(EYE), 2, stride=0),
         (
-            "how='block' is unknown. Did you mean 'blocks'? Known: 'random', 'blocks', 'groups'."
+            "split='block' is unknown. Did you mean 'blocks'? Known: 'random', 'blocks', 'groups'."
         ): lambda: split("block"),
         "fraction=1 lies outside [0, 1). Write 0.1, say.": lambda: split(fraction=1),
         "n_blocks=0 is below 1. Write 10, say.": lambda: split("blocks", n_blocks=0),
         (
             "segments=[0, 3] are not the offsets of 4 rows. Write offsets that ascend from 0 to 4."
         ): lambda: split("blocks", segments=np.array([0, 3])),
-        "how='groups' needs to know the groups. Pass groups=, one label a row.": lambda: split(
+        "split='groups' needs to know the groups. Pass groups=, one label a row.": lambda: split(
             "groups"
         ),
         "groups has 3 labels for 4 rows. Pass one label a row.": lambda: split(
@@ -509,7 +509,7 @@ ERRORS: dict[type[Exception], dict[str, Callable[[], object]]] = {
         ),
         (
             "groups has the one label 7, so none can be held out. "
-            "Pass at least two, or write how='random'."
+            "Pass at least two, or write split='random'."
         ): lambda: split("groups", groups=np.array([7] * 4, object)),
         "names has 1 entries, the array 3 columns. Pass one name per column.": lambda: write(
             "x.csv", EYE, names=["a"]

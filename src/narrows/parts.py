@@ -72,7 +72,7 @@ def load(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def resolve(axis: str, choice: "str | Part | None") -> Any:
+def resolve(axis: str, choice: Any) -> Any:
     """Return the part of an axis that a user chose by name or as an object.
 
     Parameters
@@ -106,7 +106,7 @@ def resolve(axis: str, choice: "str | Part | None") -> Any:
             )
         return load(known[choice])()
     base = load(next(iter(known.values()))).__mro__[1]
-    if not isinstance(choice, base):
+    if isinstance(choice, type) or not isinstance(choice, base):
         raise TypeError(
             f"{axis}={choice!r} is not {_article(axis)}. "
             f"Write one of the names {', '.join(known)}, or an object such as "

@@ -55,10 +55,10 @@ class Commands(TyperGroup):
             return None
         function = _function(cmd_name)
         kinds = [each.kind for each in inspect.signature(function).parameters.values()]
-        if inspect.Parameter.VAR_KEYWORD in kinds:
-            from narrows.cli._settings import with_settings
+        from narrows.cli._settings import with_settings, with_words
 
-            function = with_settings(function)
+        has_settings = inspect.Parameter.VAR_KEYWORD in kinds
+        function = (with_settings if has_settings else with_words)(function)
         single = typer.Typer(add_completion=False)
         single.command(cmd_name, cls=_help.Command)(function)
         return typer.main.get_command(single)

@@ -37,7 +37,7 @@ TestFraction = Annotated[
     typer.Option(
         metavar="X",
         help="Share of the rows kept apart as the test part, in [0, 1). The same share of the "
-        "same data is the same rows in every command.",
+        "same data is the same rows in every command but compare, which draws splits of its own.",
     ),
 ]
 Json = Annotated[

@@ -36,10 +36,18 @@ def estimator(model: str, given: Mapping[Path, Any]) -> Any:
     foreign = given.keys() - applicable(model, given).keys()
     if foreign:
         path = min(foreign)
-        raise ValueError(f"{model} has no setting {_settings.settings()[path].option}.")
+        option = _settings.settings()[path].option
+        raise ValueError(f"{model} has no setting {option}. Write --model {_owner(path[0])}.")
     own = {path[0]: value for path, value in given.items() if len(path) == 1}
     parts = {path[0]: _part(cls, path[0], own, given) for path in given if len(path) > 1}
     return cls(**{**own, **parts})
+
+
+def _owner(name: str) -> str:
+    """Return the first estimator that has a setting."""
+    from narrows.parts import ESTIMATORS
+
+    return next(each for each in ESTIMATORS if name in inspect.signature(_class(each)).parameters)
 
 
 def _class(model: str) -> Any:

@@ -63,6 +63,8 @@ def print_table(found: Mapping[str, Any], n_components: int, label: str) -> None
         reference=None if pca is None else pca.tolist(),
     )
     _show.console().print("", table, "", sep="\n")
+    if len(restarts) > 1:
+        _show.line("± is the standard deviation over restarts.")
 
 
 def heading(estimator: Any, n_rows: int, seconds: float) -> str:

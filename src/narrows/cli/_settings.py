@@ -8,13 +8,16 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Annotated, Any, Optional, Union
 
 import typer
 
 Path = tuple[str, ...]
+
+_UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ def _own(
     for name, parameter in inspect.signature(cls).parameters.items():
         hint = hints.get(name, Any)
         kind = part(hint)
-        if not _is_function(hint) and (kind is None or axis(kind)):
+        if parameter.kind in _UNNAMED or _is_function(hint):
+            continue
+        if kind is None or axis(kind):
             default = {owner: parameter.default}
             yield Setting((*above, name), hint, texts.get(name, ""), panel, default)
 
@@ -250,7 +255,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(**values)
         except ValueError as error:
-            error.args = (_in_options(str(error)), *error.args[1:])
+            error.args = (_in_options(str(error), {*signature.parameters}), *error.args[1:])
             raise
 
     wrapper.__doc__ = command.__doc__
@@ -259,11 +264,40 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def with_words(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command without settings whose errors speak of its options, not of Python."""
+    names = {*inspect.signature(command).parameters}
+
+    @wraps(command)
+    def wrapper(**values: Any) -> None:
+        try:
+            command(**values)
+        except ValueError as error:
+            error.args = (_in_own_options(str(error), names), *error.args[1:])
+            raise
+
+    return wrapper
+
+
 _PART = re.compile(r"\b\w+=(?:narrows\.)?[A-Z]\w+\((\w+=[^()]*)\)")
 _ASSIGNMENT = re.compile(r"\b(\w+)=(?:'([^']*)'|\(([\w., ]*)\)|([\w.+-]*\w))")
 
 
-def _in_options(message: str) -> str:
+def _in_own_options(message: str, names: Set[str]) -> str:
+    """Say ``--level 7`` where an error speaks of a command's own level=7."""
+
+    def translated(match: re.Match[str]) -> str:
+        name = match[1].replace("_", "-")
+        return f"--{name} {_value(match)}" if match[1] in names else match[0]
+
+    return _ASSIGNMENT.sub(translated, message).replace("that save wrote", "that narrows fit wrote")
+
+
+def _value(match: re.Match[str]) -> str:
+    return match[2] or (match[3] or "").replace(" ", "").rstrip(",") or match[4] or "none"
+
+
+def _in_options(message: str, own: Set[str]) -> str:
     """Say ``--n-init 8`` where an error speaks Python: n_init=8."""
     known = settings()
     nested = {path[-1]: each for path, each in known.items()}
@@ -273,12 +307,11 @@ def _in_options(message: str) -> str:
         setting = named.get(match[1])
         if setting is None:
             return match[0]
-        text = match[2] or (match[3] or "").replace(" ", "").rstrip(",") or match[4] or "none"
-        return setting.option if setting.flag else f"{setting.option} {text}"
+        return setting.option if setting.flag else f"{setting.option} {_value(match)}"
 
     message = _ASSIGNMENT.sub(translated, _PART.sub(r"\1", message))
     message = re.sub(r"\b(\w+)=(?=[,.\s])", r"--\1", message)
-    return re.sub(r"\bNone\b", "none", message)
+    return re.sub(r"\bNone\b", "none", _in_own_options(message, own))
 
 
 def _option(setting: Setting) -> inspect.Parameter:

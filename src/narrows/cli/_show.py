@@ -176,8 +176,8 @@ def facts(facts: dict[str, str], style: str = "dim") -> None:
 
 
 def number(value: float) -> str:
-    """Return a fraction with three decimals."""
-    return "—" if math.isnan(value) else f"{value:.3f}"
+    """Return a fraction with three decimals; a dash if there is none."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def bar(value: float, reference: float | None = None) -> str:

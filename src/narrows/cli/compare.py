@@ -1,5 +1,6 @@
 """``narrows compare``."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,6 +129,11 @@ def _chosen(names: list[str], values: dict[Path, Any]) -> list[Any]:
     models, used = [], {("training", "split"), ("random_state",)}
     for name in names:
         base, _, ordering = name.partition(":")
+        if base.lower() in {*NAMES, *map(str.lower, NAMES.values())}:
+            raise ValueError(
+                f"{base!r} is a baseline, which --baselines shows already. "
+                "Write --models none for no model beside them."
+            )
         own = _models.applicable(base, values)
         used |= own.keys()
         own |= {("ordering",): ordering} if ordering else {}
@@ -166,6 +172,8 @@ def _print(found: "Comparison") -> None:
     rows = f"{found.n_train} rows to learn from, {found.n_test} held out"
     over = f"; mean and standard error over {found.n_splits} splits" if found.n_splits > 1 else ""
     _show.line(f"\nHeld-out FVE: {rows}{over}.")
+    if any(map(math.isnan, found.mean.get(NAMES["fa"], ()))):
+        _show.line("–: factor analysis needs fewer components than features.")
 
 
 def _columns(found: "Comparison") -> "list[list[Text]]":
@@ -173,16 +181,23 @@ def _columns(found: "Comparison") -> "list[list[Text]]":
     from rich.text import Text
 
     values = {name: each.round(3) for name, each in found.mean.items()}
-    best = [max(row) for row in zip(*values.values(), strict=True)]
+    best = [max(row, key=_rank) for row in zip(*values.values(), strict=True)]
     columns = []
     for name, column in values.items():
         texts = [_show.number(value) for value in column]
         if found.n_splits > 1:
             widths = found.standard_error[name]
-            texts = [f"{text} ± {width:.3f}" for text, width in zip(texts, widths, strict=True)]
+            texts = [
+                text if math.isnan(width) else f"{text} ± {width:.3f}"
+                for text, width in zip(texts, widths, strict=True)
+            ]
         styles = ["bold" if value == top else "" for value, top in zip(column, best, strict=True)]
         columns.append(list(map(Text, texts, styles)))
     return columns
+
+
+def _rank(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
 
 
 def _wrapped(label: str) -> str:

@@ -1,5 +1,8 @@
 """``narrows demo``."""
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,8 +31,7 @@ def demo(out: Out = "narrows-demo", as_json: Json = False) -> None:
     $ narrows demo
     $ narrows demo --out digits --json
     """
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(out)
     model = _model()
     train, test = _digits().split(model, TEST_FRACTION)
     if not as_json:
@@ -54,7 +56,7 @@ def demo(out: Out = "narrows-demo", as_json: Json = False) -> None:
     _show.facts({path: _ABOUT[kind] for kind, path in files.items()}, style="cyan")
     _show.line("\n[bold]Try next[/]")
     for command in _NEXT:
-        _show.command(command.format(**files))
+        _show.command(command.format(**files, narrows=_program()))
 
 
 _ABOUT = {
@@ -64,10 +66,32 @@ _ABOUT = {
     "test": "the digits held out",
 }
 _NEXT = (
-    "narrows info {model}",
-    "narrows transform {model} {test} -o codes.csv",
-    "narrows fit YOUR.csv --n-components 5 --test-fraction 0.2 -o model.safetensors",
+    "{narrows} info {model}",
+    "{narrows} transform {model} {test} -o codes.csv",
+    "{narrows} fit YOUR.csv --n-components 5 --test-fraction 0.2 -o model.safetensors",
 )
+
+
+def _folder(out: str) -> Path:
+    """Return the folder to write to, made if it is missing."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "that is a file" if folder.is_file() else (error.strerror or "unknown").lower()
+        message = f"--out needs a folder, but '{out}' cannot be made one: {why}."
+        raise NotADirectoryError(message) from error
+    return folder
+
+
+def _program() -> str:
+    """Return how the program is called from the working directory."""
+    called = Path(sys.argv[0])
+    if shutil.which("narrows") or called.stem != "narrows":
+        return "narrows"
+    here = Path.cwd()
+    path = called.absolute()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _model() -> Any:
@@ -117,5 +141,5 @@ def _meaning(found: dict[str, Any], n_rows: int) -> str:
     lead = f"{fewer} of these components say more of a digit than {len(pca)} of PCA."
     return (
         f"FVE is the fraction of variance explained of {n_rows} digits that chose nothing,\n"
-        f"by components 1 to k; ± is the standard deviation over {N_INIT} restarts."
+        f"by components 1 to k."
     ) + (f"\n[bold]{lead}[/]" if fewer < len(pca) else "")

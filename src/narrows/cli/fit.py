@@ -47,6 +47,8 @@ def fit(
           --architecture.dropout 0.1 --training.patience 50 -o model.safetensors
     """
     _data.check_output(output, [".safetensors"])
+    from narrows.report.subject import went_back
+
     estimator = _models.estimator(model, _models.values(settings))
     material = _data.material(data, target, sample_weight, groups)
     train, test = material.split(estimator, test_fraction)
@@ -60,6 +62,8 @@ def fit(
         return
     _show.line(_results.heading(estimator, len(train), seconds))
     _results.print_table(found, estimator.n_components, found["rows"])
+    if back := went_back(estimator):
+        _show.line(back)
     _show.line(_on_rows(test))
     _show.line(f"Saved to {_show.path(output)}.")
 

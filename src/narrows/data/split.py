@@ -86,7 +86,7 @@ def split_rows(
 def _check(n: int, fraction: float | int, how: str, n_blocks: int) -> None:
     if how not in _HOW:
         known = ", ".join(map(repr, _HOW))
-        raise ValueError(f"how={how!r} is unknown.{nearest(how, _HOW)} Known: {known}.")
+        raise ValueError(f"split={how!r} is unknown.{nearest(how, _HOW)} Known: {known}.")
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction={fraction} lies outside [0, 1). Write 0.1, say.")
     if n_blocks < 1:
@@ -152,7 +152,7 @@ def _by_groups(
 ) -> Bool[np.ndarray, " row_of_data"]:
     """Mark whole groups in random order until as near to the fraction as they come."""
     if groups is None:
-        raise ValueError("how='groups' needs to know the groups. Pass groups=, one label a row.")
+        raise ValueError("split='groups' needs to know the groups. Pass groups=, one label a row.")
     if len(groups) != n:
         raise ValueError(f"groups has {len(groups)} labels for {n} rows. Pass one label a row.")
     labels, member, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
@@ -161,7 +161,7 @@ def _by_groups(
     if len(labels) < 2:
         raise ValueError(
             f"groups has the one label {labels.tolist()[0]!r}, so none can be held out. "
-            "Pass at least two, or write how='random'."
+            "Pass at least two, or write split='random'."
         )
     order = rng.permutation(len(labels))
     reached = np.cumsum(sizes[order])[:-1]

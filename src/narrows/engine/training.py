@@ -1,6 +1,8 @@
 """Settings of training beyond those that people turn in their first hour."""
 
 from collections.abc import Callable, Sequence
+from numbers import Real
+from types import NoneType
 from typing import Any
 
 import torch
@@ -101,6 +103,12 @@ class Training(Part):
                     f"{name}={value!r} is not known.{nearest(str(value), known)} "
                     f"Known are: {', '.join(known)}."
                 )
+        for name in ("validation_fraction", "patience", "weight_decay", "clip_norm"):
+            value = getattr(self, name)
+            if not isinstance(value, (Real, NoneType)):
+                raise ValueError(f"{name}={value!r} must be a number.")
+        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
+            raise TypeError(f"callbacks={self.callbacks!r} must be a sequence of functions.")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} must be in [0, 1). Write 0.1."

@@ -4,6 +4,7 @@ import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.split import split_rows
 from narrows.data.views import Rows
+from narrows.engine.loop import History
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
@@ -40,6 +42,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; ``training__patience=5`` and the like also when `training` is None."""
+        _checks.check_names(self, params)
         nested = any(name.startswith("training__") for name in params)
         if nested and self.get_params(deep=False)["training"] is None:
             super().set_params(training=Training())
@@ -98,6 +101,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         NonFiniteLossError
             If the losses of all restarts became NaN or infinite; the weights before are kept.
         """
+        with all_or_nothing(self):
+            history = self._fit(X, target, sample_weight, groups, validation)
+        _refuse_failure(history)
+        return self
+
+    def _fit(
+        self, X: Any, target: Any, sample_weight: Any, groups: Any, validation: Any
+    ) -> History:
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
         rows, targets = self._learn_rows(X, target)
@@ -116,8 +127,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model = _fitting.build(recipe, task, children[2:])
         history = _fitting.learn(model, recipe, task, children[1:])
         self._keep(model, history, task)
-        _refuse_failure(history)
-        return self
+        return history
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Take one pass over the rows of X, one epoch of the schedule.
@@ -137,6 +147,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         self
         """
+        with all_or_nothing(self):
+            history = self._pass_over(X, sample_weight)
+        _refuse_failure(history)
+        return self
+
+    def _pass_over(self, X: Any, sample_weight: Any) -> History:
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
         likelihood = settings.choice.likelihood
@@ -158,8 +174,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.n_iter_ = self._stream.n_passes
         for name in past.keys() & {"train_loss", "validation_loss", "learning_rate"}:
             self.history_[name] = np.concatenate([past[name], self.history_[name]])
-        _refuse_failure(history)
-        return self
+        return history
 
     def _learn_rows(self, X: Any, target: Any) -> tuple[Source, Source]:
         rows = _rows.rows_of(self, X, reset=True)
@@ -183,8 +198,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         count = np.count_nonzero(weight)
         if count < minimum:
             raise ValueError(
-                f"sample_weight is positive for {count} row(s), while a minimum of {minimum} is "
-                "required. Give more rows a weight."
+                f"sample_weight is positive for {count} rows, but a fit needs at least two rows. "
+                "Give more of them a weight."
             )
         return np.asarray(weight * (count / weight.sum()))
 
@@ -201,6 +216,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise ValueError(
                 f"groups= has no effect with split={settings.split!r}. "
                 "Write training=Training(split='groups'), or leave groups out."
+            )
+        if groups is not None and len(groups) != len(rows):
+            raise ValueError(
+                f"groups has {len(groups)} labels for {len(rows)} rows. Pass one label a row."
             )
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
         if validation is not None or settings.validation_fraction == 0:
@@ -263,10 +282,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return whole if len(held) else None
         pair = isinstance(given, tuple) or (isinstance(given, list) and self._has_target)
         X, target = given if pair else (given, None)
-        known = self._pair(X, target, settings.choice.likelihood)
+        known = self._pair(X, target, settings.choice.likelihood, "validation")
         return self._batch(*known, None, None, settings.dtype)
 
-    def _keep(self, model: Model, history: Any, task: _fitting.Task) -> None:
+    def _keep(self, model: Model, history: History, task: _fitting.Task) -> None:
         """Set the fitted attributes."""
         self._ensemble, self._best = model, int(history.best_loss.argmin())
         self.n_iter_ = len(history.train_loss)
@@ -468,9 +487,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         return self._pair(X, target, self._model.blueprint.likelihood)
 
-    def _pair(self, X: Any, target: Any, likelihood: Likelihood) -> tuple[Source, Source]:
+    def _pair(
+        self, X: Any, target: Any, likelihood: Likelihood, name: str = "X"
+    ) -> tuple[Source, Source]:
         rows = self._known_rows(X)
-        _rows.check_finite("X", rows, self.missing)
+        _rows.check_finite(name, rows, self.missing)
         if target is not None:
             targets = _rows.target_rows(target, len(rows))
             _rows.check_shape("target", targets, self._target_shape)
@@ -558,7 +579,19 @@ def _moments(rows: Source, weight: Array | None) -> Any:
     return moments(blocks, int(np.prod(rows.shape)))
 
 
-def _refuse_failure(history: Any) -> None:
+@contextmanager
+def all_or_nothing(estimator: BaseAutoencoder) -> Iterator[None]:
+    """Leave a fitted estimator as it was if it cannot be fitted again."""
+    before = dict(estimator.__dict__)
+    try:
+        yield
+    except Exception:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise
+
+
+def _refuse_failure(history: History) -> None:
     if history.failure:
         raise NonFiniteLossError(
             f"{history.failure} The best weights before it are kept. The likely cause is too "
@@ -590,4 +623,10 @@ def seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
         random_state = random_state.randint(2**31 - 1)
     elif isinstance(random_state, np.random.Generator):
         random_state = int(random_state.integers(2**31 - 1))
-    return np.random.SeedSequence(random_state).spawn(n)
+    try:
+        return np.random.SeedSequence(random_state).spawn(n)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state={random_state!r} is not a seed. Write a whole number >= 0, a "
+            "RandomState, a Generator, or None."
+        ) from error

@@ -1,6 +1,7 @@
 """Settings of an estimator, checked and resolved to parts."""
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -103,7 +104,7 @@ def check(estimator: Any) -> Checked:
     for name in ("n_components", "max_epochs", "batch_size", "n_init"):
         _check_count(name, getattr(estimator, name))
     rate = estimator.learning_rate
-    if not isinstance(rate, Real) or not rate > 0:
+    if not isinstance(rate, Real) or not float(rate) > 0:
         raise ValueError(f"learning_rate={rate!r} must be a positive number. Write 5e-3.")
     for name, known in (
         ("scale", SCALES),
@@ -111,9 +112,23 @@ def check(estimator: Any) -> Checked:
         ("circular_output", CIRCULAR_OUTPUT),
     ):
         check_name(name, getattr(estimator, name), known)
+    if not isinstance(estimator.verbose, (int, np.integer)):
+        raise ValueError(f"verbose={estimator.verbose!r} must be 0 or 1.")
     training_of(estimator).check()
     choice = estimator._choose_parts()
     return Checked(estimator, choice, _layout(estimator))
+
+
+def check_names(estimator: Any, params: dict[str, Any]) -> None:
+    """Raise ValueError for a parameter that does not exist, with the nearest that does."""
+    known = {*estimator.get_params(), *(f"training__{name}" for name in Training().get_params())}
+    for name in params:
+        owner, _, rest = name.rpartition("__")
+        if name not in known:
+            beside = [k.rpartition("__")[2] for k in known if k.rpartition("__")[0] == owner]
+            raise ValueError(
+                f"{name!r} is not a parameter of {type(estimator).__name__}.{nearest(rest, beside)}"
+            )
 
 
 def check_name(name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -135,6 +150,8 @@ def choose(estimator: Any, *, ordering: Any, code: Any = None, penalties: Any = 
         architecture = Dense(estimator.hidden_layer_sizes, estimator.activation)
     if isinstance(penalties, (str, Penalty)):
         penalties = (penalties,)
+    if not isinstance(penalties, Iterable):
+        raise TypeError(f"penalties={penalties!r} must be a sequence. Write ['l1'], say.")
     terms = tuple(clone(resolve("penalty", penalty)) for penalty in penalties)
     for term in terms:
         if getattr(term, "strength", 0) < 0:
@@ -156,8 +173,11 @@ def _check_count(name: str, value: Any) -> None:
 
 def _layout(estimator: Any) -> Layout:
     circular = estimator.circular
-    circular = () if circular is None else tuple(int(j) for j in np.atleast_1d(circular))
     n = estimator.n_components
+    places = () if circular is None else tuple(np.atleast_1d(circular).tolist())
+    if not all(isinstance(j, int) for j in places):
+        raise ValueError(f"circular={circular!r} must be whole numbers. Write circular=(0,).")
+    circular = places
     if len(set(circular)) < len(circular) or any(not 0 <= j < n for j in circular):
         raise ValueError(
             f"circular={circular} must name different components, counted from 0, of the {n} "

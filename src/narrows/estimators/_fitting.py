@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.special import stdtrit
 from torch import Tensor
 
 from narrows.data.batches import Batch, Batches
@@ -89,16 +90,14 @@ def learn(
     """Train a model from its start, and go back to PCA where nothing is gained for sure.
 
     The seeds are one for the order of batches, then one per restart. A restart that starts as PCA
-    and whose gain on the validation rows is below its standard error returns to its start: with
-    few validation rows the best of many epochs wins by luck.
+    and whose gain on the validation rows fails a paired t-test at 1 % returns to its start: with
+    few validation rows, or heavy tails, the best of many epochs wins by luck.
     """
     if task.validation is None or not _starts_as_pca(recipe):
         return train(model, recipe, task, seeds)
     before = _row_objective(model, task.validation)
     history = train(model, recipe, task, seeds)
-    gain = before - _row_objective(model, task.validation)
-    error = gain.std(1, correction=0) / gain.shape[1] ** 0.5
-    doubtful = gain.mean(1) <= error
+    doubtful = ~_certain(before - _row_objective(model, task.validation))
     if doubtful.any():
         model.restore(build(recipe, task, seeds[1:]), doubtful)
         history.best_loss[doubtful] = history.validation_loss[0][doubtful]
@@ -111,6 +110,14 @@ def _row_objective(model: Model, rows: Batch) -> Float[Tensor, "restart row"]:
     with torch.no_grad():
         losses = [model.objective(batch) for batch in Batches(rows, EVALUATION_ROWS)]
     return torch.cat(losses, 1).double()
+
+
+def _certain(gain: Float[Tensor, "restart row"]) -> Bool[Tensor, " restart"]:
+    """Return which restarts gain by a paired t-test at 1 %, one-sided."""
+    n_rows = gain.shape[1]
+    if n_rows == 1:
+        return torch.zeros(len(gain), dtype=torch.bool)
+    return gain.mean(1) > stdtrit(n_rows - 1, 0.99) * gain.std(1) / n_rows**0.5
 
 
 @contextmanager

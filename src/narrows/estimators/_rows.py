@@ -63,13 +63,15 @@ def _check_names(names: tuple[str, ...] | None, fitted: Array | None) -> None:
 
 def _is_tabular(X: Any) -> bool:
     module = type(X).__module__.partition(".")[0]
+    if getattr(X, "ndim", 2) > 2:
+        return False
     if isinstance(X, (list, tuple)):
         return not any(isinstance(part, str) or hasattr(part, "__array__") for part in X[:1])
     return module != "torch" and (hasattr(X, "__array__") or hasattr(X, "tocsr"))
 
 
 def _tabular(estimator: Any, X: Any, reset: bool) -> Source:
-    if hasattr(X, "columns"):
+    if hasattr(X, "columns") or getattr(getattr(X, "dtype", None), "kind", "") in ("U", "S"):
         source(X)  # names the text columns, if any
     checked = validate_data(
         estimator,

@@ -1,6 +1,7 @@
 """Activations by name."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +32,11 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def activation(choice: str | Activation) -> Activation:
+def activation(choice: Any) -> Activation:
     """Return the activation of that name, or the function itself if one is given."""
     if callable(choice):
         return choice
-    if choice not in ACTIVATIONS:
+    if not isinstance(choice, str) or choice not in ACTIVATIONS:
         raise ValueError(
             f"activation={choice!r} is not known.{nearest(str(choice), ACTIVATIONS)} "
             f"Known are: {', '.join(ACTIVATIONS)}; or give a function of a tensor."

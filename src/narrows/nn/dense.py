@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -119,7 +120,7 @@ class Dense(Architecture):
         return hidden
 
 
-def widths(sizes: int | Sequence[int]) -> tuple[int, ...]:
+def widths(sizes: Any) -> tuple[int, ...]:
     """Return widths of hidden layers; a single number is one layer."""
     given = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
     if not all(hasattr(width, "__index__") and width >= 1 for width in given):

@@ -119,8 +119,9 @@ def compare(
               \mu + V_K\,\mathrm{diag}(1 - \sigma^2 / \lambda_k)\,V_K^T (x - \mu)
 
     for PCA and for probabilistic PCA, whose posterior mean shrinks; factor analysis decodes the
-    posterior mean of its factors. All are measured by squared error, models with another
-    likelihood by that of their means. Missing entries enter the linear methods as means.
+    posterior mean of its factors, and is NaN from as many factors as features on. All are
+    measured by squared error, models with another likelihood by that of their means. Missing
+    entries enter the linear methods as means.
 
     Parameters
     ----------
@@ -306,6 +307,9 @@ def _factor_analysis(
     train: Array, test: Array, counts: Sequence[int], seed: int
 ) -> Iterator[Array]:
     for k in counts:
+        if k >= train.shape[1]:  # as many factors as features leave no noise to tell apart
+            yield np.full(test.shape, np.nan)
+            continue
         fitted = FactorAnalysis(min(k, *train.shape), random_state=seed).fit(train)
         yield fitted.transform(test) @ fitted.components_ + fitted.mean_
 

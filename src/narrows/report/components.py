@@ -10,7 +10,7 @@ from narrows.data.views import Rows
 from narrows.metrics import dependence
 from narrows.report import blocks
 from narrows.report.blocks import Bar, Block, Section, Table, Text, bar, number, share
-from narrows.report.subject import Subject, squared_fve
+from narrows.report.subject import Subject, squared_fve, starts_as_pca
 
 MAX_ROWS_DRAWN = 2000
 MAX_TRAVERSED = 8
@@ -210,13 +210,23 @@ def agreement(s: Subject) -> Section:
     caption = (
         "Absolute rank correlation (for angles circular correlation) of the codes of the held-out "
         "rows by two restarts: 1 is the same component up to sign and monotone stretching, 0 no "
-        "relation. Below about 0.9 a component has no settled meaning."
+        f"relation.{_easy(s)}"
     )
     found: list[Block] = [Table(["component", "mean over pairs", "lowest pair"], rows, caption)]
     if s.n_distinct < len(s.fve):
         why = f"Only {s.n_distinct} of {len(s.fve)} restarts differ: the others kept a common start"
         found.insert(0, Text(f"{why}, and agree with each other for that reason.", True))
     return Section("agreement", title, [*found, *_restart_matrix(s.agreement)])
+
+
+def _easy(s: Subject) -> str:
+    """Say what agreement owes to a common start."""
+    if not starts_as_pca(s.estimator):
+        return ""
+    return (
+        " Restarts share the PCA start, so agreement near 1 is easier to reach than with "
+        'Dense(init="random").'
+    )
 
 
 def _restart_matrix(values: Float[np.ndarray, "restart restart component"]) -> list[Block]:
@@ -254,7 +264,8 @@ def dependences(s: Subject) -> Section:
     caption = (
         "Rank correlation sees monotone dependence (multiple correlation where one of two is an "
         "angle), mutual information every kind (nearest neighbours, Kraskov 2004; noise about 0.02 "
-        "nats). Components of a nonlinear model, unlike PCA's, are not independent."
+        "nats). PCA's components are uncorrelated (not necessarily independent); a nonlinear "
+        "model's need be neither."
         f"{_cut(n, s.n_components)}"
     )
     picture = blocks.figure(figure, "dependence", "Dependence between components", caption)
@@ -268,8 +279,8 @@ def swaps(s: Subject, asked: bool, random_state: int) -> Section | None:
         return None
     title = "Swap check"
     if not asked or s.n_components < 2:
-        why = "Not run; write report(..., swap_check=True)." if not asked else "One component."
-        return Section("swaps", title, [Text(why, True)])
+        how = "Not run; write report(..., swap_check=True), or narrows report --swap-check."
+        return Section("swaps", title, [Text("One component." if asked else how, True)])
     found = check(s.rows, target=s.target, random_state=random_state)
     rows = [
         [f"{k + 1} against {k + 2}", f"{share(float(lost))} ± {share(float(spread))}"]

@@ -212,6 +212,28 @@ def _keys(block: np.ndarray) -> Iterator[int]:
     return (hash(row.tobytes()) for row in np.ascontiguousarray(block, dtype=np.float64))
 
 
+# Starts
+
+
+def starts_as_pca(estimator: BaseAutoencoder) -> bool:
+    """Return whether all restarts of an estimator begin as PCA."""
+    return getattr(estimator._model.blueprint.architecture, "init", None) == "pca"
+
+
+def went_back(estimator: BaseAutoencoder) -> str:
+    """Say how many restarts of the fit went back to their start, or an empty string."""
+    epochs = estimator.history_["best_epoch"]
+    n, n_back = len(epochs), int((epochs == 0).sum())
+    start = "PCA start" if starts_as_pca(estimator) else "start"
+    if not n_back:
+        return ""
+    if n_back < n:
+        whose = "its" if n_back == 1 else "their"
+        return f"{n_back} of {n} restarts went back to {whose} {start}."
+    who = "The restart went back to its" if n == 1 else f"All {n} restarts went back to their"
+    return f"{who} {start}: no gain on the validation rows."
+
+
 # Explained variance in squared error, where PCA and a model meet
 
 

@@ -12,7 +12,14 @@ from narrows.estimators._checks import training_of
 from narrows.report import blocks
 from narrows.report.blocks import Block, Code, Section, Table, Text, Tiles, bar, number, share
 from narrows.report.settings import as_code, versions
-from narrows.report.subject import Subject, moments_of, n_repeated, names_of, squared_fve
+from narrows.report.subject import (
+    Subject,
+    moments_of,
+    n_repeated,
+    names_of,
+    squared_fve,
+    went_back,
+)
 
 MAX_RESTARTS = 20
 MAX_FEATURES = 40
@@ -149,8 +156,9 @@ def _repeated(s: Subject) -> list[Block]:
         return []
     n = n_repeated(s.rows, s.train[0])
     if not n:
-        return [Text("None of the held-out rows occurs among the training rows.")]
-    return [Text(f"{n} of {len(s.rows)} held-out rows also occur among the training rows.", True)]
+        return [Text("None of the held-out rows occurs among the rows passed as training rows.")]
+    which = f"{n} of {len(s.rows)} held-out rows"
+    return [Text(f"{which} also occur among the rows passed as training rows.", True)]
 
 
 def _features(s: Subject) -> list[Block]:
@@ -203,7 +211,9 @@ def training(s: Subject) -> Section:
         "rows, before the first. Training: mean over the steps of the epoch, while weights moved."
     )
     picture = blocks.figure(ax, "training", "Loss against epoch", caption)
-    return Section("training", "Training", [picture, Text(_choice(chosen)), _restarts(s)])
+    back = went_back(s.estimator)
+    said = [Text(_choice(chosen)), *([Text(back, True)] if back else [])]
+    return Section("training", "Training", [picture, *said, _restarts(s)])
 
 
 def _in_passes(s: Subject) -> bool:
@@ -225,8 +235,8 @@ def _choice(chosen: bool) -> str:
         )
     return (
         "Validation rows, a part of the rows of the fit, chose the epoch of each restart and the "
-        "restart that is used. Their figures are therefore a little too good; the held-out "
-        "ones are not."
+        "restart that is used, so their figures are a little too good. The held-out rows should "
+        "have chosen nothing."
     )
 
 
