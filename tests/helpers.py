@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from sklearn.base import clone
 
+from narrows import Training
 from narrows.parts import ESTIMATORS, PARTS, load
 
 RANKED = [name for name in PARTS["ordering"] if name != "none"]
 
 
 def quick(**settings) -> dict:
-    """Settings of a fit that takes a moment, with some of one's own."""
+    """Settings of a fit that takes a moment, with some of one's own or of the training."""
+    own = {name: settings.pop(name) for name in Training().get_params() if name in settings}
     common = {"hidden_layer_sizes": (16,), "max_epochs": 5, "batch_size": 32}
-    return {**common, "learning_rate": 0.02, "random_state": 0, **settings}
+    training = Training(**{"validation_fraction": 0.3, **own})
+    return {**common, "learning_rate": 0.02, "random_state": 0, "training": training, **settings}
 
 
 def estimators(**settings) -> Iterator:

@@ -53,7 +53,7 @@ def test_pipeline_passes_labels_that_play_no_role(estimator):
 
 def test_grid_search_reaches_nested_settings():
     grid = {"training__patience": [1, 2], "n_components": [1, 3]}
-    search = GridSearchCV(HierarchicalAutoencoder(**quick(training=Training())), grid, cv=2)
+    search = GridSearchCV(HierarchicalAutoencoder(**quick()), grid, cv=2)
     search.fit(table())
     assert search.best_params_["n_components"] == 3
     assert search.best_estimator_.training.patience in grid["training__patience"]

@@ -21,13 +21,8 @@ from narrows.parts import PARTS
 each_estimator = pytest.mark.parametrize("estimator", [*estimators(**quick())], ids=short_name)
 
 
-def fit(X=None, n_components=2, **settings):
-    """Fit with settings of the estimator and of the training mixed."""
-    known = Training().get_params()
-    training = Training(**{name: settings.pop(name) for name in list(settings) if name in known})
-    X = table() if X is None else X
-    model = HierarchicalAutoencoder(n_components, **quick(training=training, **settings))
-    return model.fit(X, validation=None)
+def fit(**settings):
+    return HierarchicalAutoencoder(**quick(**settings)).fit(table())
 
 
 # What is kept
@@ -35,7 +30,7 @@ def fit(X=None, n_components=2, **settings):
 
 @each_estimator
 def test_best_weights_are_restored(estimator):
-    X, held = table(), table(seed=1)
+    X, held = np.split(table(n_rows=400), [300])
     estimator = clone(estimator).set_params(n_init=2, max_epochs=12, learning_rate=0.1)
     estimator.fit(X, validation=held)
     history = estimator.history_
@@ -99,7 +94,7 @@ def held_rows(monkeypatch):
 @pytest.mark.parametrize("split", ["random", "blocks", "groups"])
 def test_validation_rows(split, held_rows):
     groups = np.arange(200) // 20
-    model = Autoencoder(**quick(training=Training(split=split, validation_fraction=0.2)))
+    model = Autoencoder(**quick(split=split, validation_fraction=0.2))
     model.fit(table(), groups=groups if split == "groups" else None)
     (held,) = held_rows
     assert len(held) == 40
@@ -153,8 +148,8 @@ def test_decay_and_clipping_act_on_each_restart_alone():
 def test_any_number_of_rows_is_trained_on(n_rows):
     """Fewer than a batch; batches with a remainder of one row."""
     X = table(n_rows=n_rows)
-    model = Autoencoder(**quick(penalties=list(PARTS["penalty"]), n_components=1))
-    model.set_params(training=Training(validation_fraction=0)).fit(X)
+    settings = quick(penalties=list(PARTS["penalty"]), n_components=1, validation_fraction=0)
+    model = Autoencoder(**settings).fit(X)
     assert np.isfinite(model.history_["train_loss"]).all()
     assert np.isfinite(Autoencoder(**quick()).fit(X).transform(X)).all()
 
@@ -270,7 +265,7 @@ def test_passes_over_chunks_come_near_to_a_fit(estimator):
     parts = clone(estimator).set_params(max_epochs=60, learning_rate=0.01)
     for chunk in 6 * np.array_split(X, 10):
         parts.partial_fit(chunk)
-    np.testing.assert_allclose(parts.fve(X), whole, atol=0.05)
+    assert (parts.fve(X) > whole - 0.05).all()
 
 
 def test_first_part_fixes_the_scaling():

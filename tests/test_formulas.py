@@ -419,8 +419,8 @@ def test_weights_act_as_copies_through_a_whole_fit(ordering, rng):
     """In a full batch, all else equal: scaling, start, steps, fraction explained."""
     X, counts = table(n_rows=30), rng.integers(0, 4, 30)
     copies = np.repeat(X, counts, axis=0)
-    whole = narrows.Training(validation_fraction=0, precision="float64")
-    model = narrows.Autoencoder(**quick(ordering=ordering, batch_size=1000, training=whole))
+    whole = {"validation_fraction": 0, "precision": "float64"}
+    model = narrows.Autoencoder(**quick(ordering=ordering, batch_size=1000, **whole))
     expected, fve = model.fit(copies).transform(X), model.fve(copies)
     np.testing.assert_allclose(model.fve(X, sample_weight=counts), fve, rtol=1e-9)
     np.testing.assert_allclose(model.fit(X, sample_weight=counts).transform(X), expected, rtol=1e-6)

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from helpers import RANKED, estimators, quick, short_name, table
-from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training, source
+from narrows import Autoencoder, Dense, HierarchicalAutoencoder, source
 from narrows.data.batches import Batch
 from narrows.estimators import _base, _fitting
 from narrows.parts import PARTS
@@ -20,7 +20,12 @@ from narrows.parts import PARTS
 each_estimator = pytest.mark.parametrize("estimator", [*estimators(**quick())], ids=short_name)
 each_ordering = pytest.mark.parametrize("ordering", PARTS["ordering"])
 same_bits = np.testing.assert_array_equal
-FLOAT64 = Training(precision="float64")
+
+
+@each_estimator
+def test_quick_fits_learn(estimator):
+    """These tests are of networks that have left their start."""
+    assert estimator.fit(table()).history_["best_epoch"] > 0
 
 
 # Orderings and codes
@@ -74,7 +79,7 @@ def test_codes_do_not_depend_on_how_rows_are_batched(estimator, monkeypatch):
 def test_rows_of_weight_zero_are_as_removed(estimator):
     X, weight = table(), np.random.default_rng(0).integers(0, 3, 200).astype(float)
     X[weight == 0] *= 100
-    estimator = clone(estimator).set_params(training=FLOAT64)
+    estimator = clone(estimator).set_params(training__precision="float64")
     codes = clone(estimator).fit(X[weight > 0], sample_weight=weight[weight > 0]).transform(X)
     np.testing.assert_allclose(
         estimator.fit(X, sample_weight=weight).transform(X), codes, rtol=1e-6
@@ -115,7 +120,7 @@ def test_offsets_do_not_matter(estimator):
 def test_single_precision_only_rounds(ordering):
     """At the start as PCA, some gradients vanish: steps must not follow their rounding."""
     losses = [
-        Autoencoder(**quick(ordering=ordering, training=Training(precision=precision)))
+        Autoencoder(**quick(ordering=ordering, precision=precision))
         .fit(table())
         .history_["validation_loss"]
         for precision in ("float32", "float64")
@@ -260,10 +265,15 @@ def test_global_random_state_is_neither_read_nor_changed(random_state):
 def test_a_restart_is_the_same_alone(ordering, precision, tolerance, monkeypatch):
     """Side by side with others: same start, batches and noise, to rounding."""
     X = table()
-    settings = quick(architecture=Dense((8,), dropout=0.2), likelihood="student_t")
-    training = Training(precision=precision, patience=1, clip_norm=0.5)
-    several = Autoencoder(ordering=ordering, n_init=3, training=training, **settings)
-    split, order, *starts = _base.seeds(0, 5)
+    settings = quick(
+        architecture=Dense((8,), dropout=0.2),
+        likelihood="student_t",
+        precision=precision,
+        patience=1,
+        clip_norm=0.5,
+    )
+    several = Autoencoder(ordering=ordering, n_init=3, **settings)
+    split, order, *starts = _fitting.seeds(0, 5)
     alone = clone(several).set_params(n_init=1)
     restarts = several.fit(X).restarts_
     np.testing.assert_allclose(alone.fit(X).fve_, restarts[0].fve_, rtol=tolerance)

@@ -63,7 +63,8 @@ def main(title: str, make: Callable[[], tuple[list[str], list[list[str]], str]])
     head, rows, note = make()
     lines = [f"# {title}", "", f"`{_command()}`", "", _line(head), _line(["---"] * len(head))]
     lines += [_line(cells) for cells in rows]
-    lines += ["", note, "", f"{_versions()}; {time.process_time() - begun:.0f} s of processor time."]
+    seconds = time.process_time() - begun
+    lines += ["", note, "", f"{_versions()}; {seconds:.0f} s of processor time."]
     text = "\n".join(lines) + "\n"
     print(text)
     if arguments.write:

@@ -1,10 +1,8 @@
 """What all autoencoders share: the whole behaviour of the public estimators."""
 
 import copy
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +12,6 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from narrows._errors import NonFiniteLossError
 from narrows._types import Array, PathLike
 from narrows.data.batches import Batch
 from narrows.data.source import Source
@@ -22,10 +19,10 @@ from narrows.data.split import split_rows
 from narrows.data.views import Rows
 from narrows.engine.loop import History
 from narrows.engine.training import Training
-from narrows.estimators import _checks, _fitting, _rows
+from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model, explained
-from narrows.nn.scale import moments, scale_from
+from narrows.nn.scale import scale_from
 from narrows.objective.likelihoods import Likelihood
 from narrows.parts import refuse_unknown
 
@@ -101,9 +98,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         NonFiniteLossError
             If the losses of all restarts became NaN or infinite; the weights before are kept.
         """
-        with all_or_nothing(self):
+        with _guards.all_or_nothing(self):
             history = self._fit(X, target, sample_weight, groups, validation)
-        _refuse_failure(history)
+        _guards.refuse_failure(history)
         return self
 
     def _fit(
@@ -113,7 +110,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.__dict__.pop("_stream", None)
         rows, targets = self._learn_rows(X, target)
         weight = self._weights(sample_weight, rows, minimum=2)
-        children = seeds(self.random_state, 2 + self.n_init)
+        children = _fitting.seeds(self.random_state, 2 + self.n_init)
         train, held = self._split(rows, weight, groups, validation, children[0])
         if weight is not None:
             weight *= len(train) / weight[train].sum()
@@ -147,9 +144,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         self
         """
-        with all_or_nothing(self):
+        with _guards.all_or_nothing(self):
             history = self._pass_over(X, sample_weight)
-        _refuse_failure(history)
+        _guards.refuse_failure(history)
         return self
 
     def _pass_over(self, X: Any, sample_weight: Any) -> History:
@@ -165,7 +162,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         task = _fitting.Task(batch, None)
         recipe = settings.recipe(self._input_scale, self._target_scale)
         if not hasattr(self, "_stream"):
-            children = seeds(self.random_state, 2 + self.n_init)
+            children = _fitting.seeds(self.random_state, 2 + self.n_init)
             model = _fitting.build(recipe, task, children[2:]) if first else self._ensemble
             self._stream = _fitting.Stream(model, children[1 : 2 + model.n_restarts])
         past = self.history_ if self._stream.n_passes else {}
@@ -237,15 +234,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _learn_scales(
         self, rows: Source, targets: Source, weight: Array | None, settings: _checks.Checked
     ) -> None:
-        inputs = _moments(rows, weight)
-        _warn_constant(inputs.constant, rows)
-        outputs = inputs if targets is rows else _moments(targets, weight)
+        inputs = _rows.moments_of(rows, weight)
+        _guards.warn_constant(inputs.constant, rows)
+        outputs = inputs if targets is rows else _rows.moments_of(targets, weight)
         kind, target_kind = settings.scales()
         self._input_scale = scale_from(inputs, kind)
         same = targets is rows and kind == target_kind
         self._target_scale = self._input_scale if same else scale_from(outputs, target_kind)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
-        _check_range(settings.choice.likelihood, targets)
+        _guards.check_range(settings.choice.likelihood, targets)
 
     def _batch(
         self,
@@ -496,14 +493,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             targets = _rows.target_rows(target, len(rows))
             _rows.check_shape("target", targets, self._target_shape)
             _rows.check_finite("target", targets, self.missing)
-            _check_range(likelihood, targets)
+            _guards.check_range(likelihood, targets)
             return rows, targets
         if self._has_target:
             raise ValueError(
                 f"The model was fitted on a target of shape {self._target_shape}. "
                 "Pass target= as well."
             )
-        _check_range(likelihood, rows)
+        _guards.check_range(likelihood, rows)
         return rows, rows
 
     def _batches(self, rows: Source, targets: Source, weight: Array | None) -> Iterator[Batch]:
@@ -569,64 +566,3 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")
-
-
-def _moments(rows: Source, weight: Array | None) -> Any:
-    blocks = (
-        (block, None if weight is None else weight[start : start + len(block)])
-        for start, block in _rows.chunks(rows)
-    )
-    return moments(blocks, int(np.prod(rows.shape)))
-
-
-@contextmanager
-def all_or_nothing(estimator: BaseAutoencoder) -> Iterator[None]:
-    """Leave a fitted estimator as it was if it cannot be fitted again."""
-    before = dict(estimator.__dict__)
-    try:
-        yield
-    except Exception:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(before)
-        raise
-
-
-def _refuse_failure(history: History) -> None:
-    if history.failure:
-        raise NonFiniteLossError(
-            f"{history.failure} The best weights before it are kept. The likely cause is too "
-            "large a step: write a smaller learning_rate, or training=Training(clip_norm=1.0)."
-        )
-
-
-def _check_range(likelihood: Likelihood, targets: Source) -> None:
-    for _, block in _rows.chunks(targets):
-        likelihood.check(block)
-
-
-def _warn_constant(constant: Array, rows: Source) -> None:
-    count = int(constant.sum())
-    if not count:
-        return
-    first = int(np.flatnonzero(constant)[0])
-    name = repr(rows.names[first]) if rows.names else str(first)
-    warnings.warn(
-        f"{count} of {len(constant)} features are constant, the first is {name}; "
-        "they carry no information and are only centred.",
-        stacklevel=4,
-    )
-
-
-def seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
-    """Return seeds for the split, the order of batches, and each restart."""
-    if isinstance(random_state, np.random.RandomState):
-        random_state = random_state.randint(2**31 - 1)
-    elif isinstance(random_state, np.random.Generator):
-        random_state = int(random_state.integers(2**31 - 1))
-    try:
-        return np.random.SeedSequence(random_state).spawn(n)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"random_state={random_state!r} is not a seed. Write a whole number >= 0, a "
-            "RandomState, a Generator, or None."
-        ) from error

@@ -263,3 +263,18 @@ def as_arrays(history: loop.History, n_terms: int) -> dict[str, np.ndarray]:
         "best_epoch": history.best_epoch.numpy(),
         "best_loss": history.best_loss.numpy(),
     }
+
+
+def seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
+    """Return seeds for the split, the order of batches, and each restart."""
+    if isinstance(random_state, np.random.RandomState):
+        random_state = random_state.randint(2**31 - 1)
+    elif isinstance(random_state, np.random.Generator):
+        random_state = int(random_state.integers(2**31 - 1))
+    try:
+        return np.random.SeedSequence(random_state).spawn(n)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state={random_state!r} is not a seed. Write a whole number >= 0, a "
+            "RandomState, a Generator, or None."
+        ) from error

@@ -11,7 +11,7 @@ from sklearn.utils.validation import validate_data
 from narrows._types import Array
 from narrows.data.arrays import ArraySource, SparseSource
 from narrows.data.source import Source, source
-from narrows.nn.scale import Scale
+from narrows.nn.scale import Moments, Scale, moments
 
 CHUNK = 8192
 
@@ -176,3 +176,12 @@ def target_rows(target: Any, n_rows: int) -> Source:
             f"target has {len(rows)} rows, but X has {n_rows}. Pass one target row per row of X."
         )
     return rows
+
+
+def moments_of(rows: Source, weight: Array | None) -> Moments:
+    """Return mean and variance of the rows, over observed entries."""
+    blocks = (
+        (block, None if weight is None else weight[start : start + len(block)])
+        for start, block in chunks(rows)
+    )
+    return moments(blocks, int(np.prod(rows.shape)))

@@ -9,9 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from narrows.data.batches import Batch
 from narrows.engine.training import Training
-from narrows.estimators._base import BaseAutoencoder, seeds
+from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import Choice, check, choose
 from narrows.estimators._docs import documented
+from narrows.estimators._fitting import seeds
 from narrows.estimators._ranking import SwapCheck, check_order
 from narrows.nn.activation import Activation
 from narrows.nn.dense import Architecture

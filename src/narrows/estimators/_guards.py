@@ -1,0 +1,56 @@
+"""What a fit refuses, warns of, or undoes."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from narrows._errors import NonFiniteLossError
+from narrows._types import Array
+from narrows.data.source import Source
+from narrows.engine.loop import History
+from narrows.estimators import _rows
+from narrows.objective.likelihoods import Likelihood
+
+
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Leave a fitted estimator as it was if it cannot be fitted again."""
+    before = dict(estimator.__dict__)
+    try:
+        yield
+    except Exception:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise
+
+
+def refuse_failure(history: History) -> None:
+    """Raise NonFiniteLossError if a run lost all its restarts."""
+    if history.failure:
+        raise NonFiniteLossError(
+            f"{history.failure} The best weights before it are kept. The likely cause is too "
+            "large a step: write a smaller learning_rate, or training=Training(clip_norm=1.0)."
+        )
+
+
+def check_range(likelihood: Likelihood, targets: Source) -> None:
+    """Raise ValueError for targets outside the range of the likelihood."""
+    for _, block in _rows.chunks(targets):
+        likelihood.check(block)
+
+
+def warn_constant(constant: Array, rows: Source) -> None:
+    """Warn of features that do not vary, naming the first."""
+    count = int(constant.sum())
+    if not count:
+        return
+    first = int(np.flatnonzero(constant)[0])
+    name = repr(rows.names[first]) if rows.names else str(first)
+    warnings.warn(
+        f"{count} of {len(constant)} features are constant, the first is {name}; "
+        "they carry no information and are only centred.",
+        stacklevel=4,
+    )
