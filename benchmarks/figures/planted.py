@@ -27,19 +27,24 @@ def planted(n_rows=1500, n_features=12, n_causes=3, seed=0):
 def make():
     X, causes = planted()
     rows = []
-    variants = {name: name for name in ("collective", "boosted", "shared", "nested")}
-    for name in [*variants, "none"]:
+    variants = [(name, "pca") for name in ("collective", "boosted", "shared", "nested", "none")]
+    for name, init in [*variants, ("none", "random")]:
         tracks = []
         for number, train, test in splits(len(X)):
             model = narrows.Autoencoder(
-                3, ordering=name, scale="none", n_init=8, random_state=number
+                3,
+                ordering=name,
+                scale="none",
+                architecture=narrows.Dense(init=init),
+                n_init=8,
+                random_state=number,
             ).fit(X[train])
             table = np.abs(spearmanr(model.transform(X[test]), causes[test]).statistic[:3, 3:])
             tracks.append(np.diag(table))
         lowest = np.min(tracks, 0)
         rows.append(
             [
-                name,
+                f"{name}, init={init!r}",
                 *(
                     f"{m:.3f} (lowest {low:.3f})"
                     for m, low in zip(np.mean(tracks, 0), lowest, strict=True)
