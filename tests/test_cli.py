@@ -267,14 +267,6 @@ def test_compare_prints_and_draws_every_model() -> None:
     assert Path("k.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_compare_wraps_what_is_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    shown = succeed("compare", "X.csv", "-k", "1", "--models", "none", "--n-splits", "2")
-    assert max(map(len, shown.splitlines()[:-2])) <= 40
-    assert "…" not in shown
-    assert len(re.findall(r"0\.\d{3} ± ", shown)) == 3
-
-
 def test_report_is_a_page_on_the_rows_held_out() -> None:
     arguments = ["report", "m.safetensors", "X.csv", "-o", "r.html", "--event-shape", "2,2"]
     told = ["--labels", "all.npz:g", "--test-fraction", "0.5", "--title", "Two by two"]

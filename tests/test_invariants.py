@@ -14,7 +14,7 @@ from sklearn.base import clone
 from helpers import RANKED, estimators, quick, short_name, table
 from narrows import Autoencoder, Dense, HierarchicalAutoencoder, source
 from narrows.data.batches import Batch
-from narrows.estimators import _base, _fitting
+from narrows.estimators import _fitting
 from narrows.parts import PARTS
 
 each_estimator = pytest.mark.parametrize("estimator", [*estimators(**quick())], ids=short_name)
@@ -281,7 +281,7 @@ def test_a_restart_is_the_same_alone(ordering, precision, tolerance, monkeypatch
         children = [
             np.random.SeedSequence(0, spawn_key=seed.spawn_key) for seed in (split, order, start)
         ]
-        monkeypatch.setattr(_base, "seeds", lambda state, n, children=children: children)
+        monkeypatch.setattr(_fitting, "seeds", lambda state, n, children=children: children)
         single = clone(alone).fit(X)
         np.testing.assert_allclose(restart.fve_, single.fve_, rtol=tolerance)
         assert restart.history_["best_epoch"] == single.history_["best_epoch"]
