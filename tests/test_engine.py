@@ -138,7 +138,7 @@ def test_decay_and_clipping_act_on_each_restart_alone():
     module.weight = nn.Parameter(start.clone())
     player = Player(module, 3, Training(optimizer="sgd", clip_norm=1.0, weight_decay=0.25), 0.1)
     slopes = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
-    player.step((module.weight * slopes).sum(1)[None], rate=0.5)
+    player.step([(module.weight * slopes).sum(1)], rate=0.5)
     # Steps of 0.05 down slopes of norm 5, 0.5 and 0, the first bounded to 1; decay by a quarter.
     moved = torch.tensor([[-0.6, -0.8], [-0.3, -0.4], [-0.25 * 2, 0.0]]) * 0.05
     torch.testing.assert_close(module.weight.data, start + moved)

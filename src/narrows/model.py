@@ -103,28 +103,36 @@ class Model(nn.Module):
         """Return what the decoder of one level adds, before the link."""
         return self._decoded(features, self._masks, slice(level, level + 1))[:, 0]
 
-    def forward(self, batch: Batch) -> Float[Tensor, "term {self.n_restarts}"]:
-        """Return the mean loss per value of the data, for each term and restart."""
-        return torch.stack(self.terms(batch)) * (1 / self.blueprint.n_outputs)
+    def forward(self, batch: Batch) -> list[Float[Tensor, " {self.n_restarts}"]]:
+        """Return each term of the objective as a mean per value of the data."""
+        record, levels = self._trained(batch)
+        return [
+            _averaged(self._entries(record), levels.weights, batch.weight),
+            *(_mean(term, batch.weight) / self.blueprint.n_outputs for term in self._added(record)),
+        ]
 
-    def terms(self, batch: Batch) -> list[Float[Tensor, "{self.n_restarts}"]]:
+    def terms(self, batch: Batch) -> list[Float[Tensor, " {self.n_restarts}"]]:
         """Return each term of the objective, summed over the event and averaged over the rows."""
-        return [_mean(term, batch.weight) for term in self._unreduced(batch)]
+        return [term * self.blueprint.n_outputs for term in self(batch)]
 
     def objective(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} row"]:
         """Return the whole objective row by row, weights included; its mean is that of `terms`."""
-        parts = [term if term.ndim == 2 else term[:, None] for term in self._unreduced(batch)]
-        total = torch.stack(torch.broadcast_tensors(*parts)).sum(0)
+        record, levels = self._trained(batch)
+        total = (self._entries(record).sum(-1) * levels.weights[:, None]).sum(1)
+        for term in self._added(record):
+            total = total + (term if term.ndim == 2 else term[:, None])
         return total if batch.weight is None else total * batch.weight
 
-    def _unreduced(self, batch: Batch) -> list[Tensor]:
-        """Return each term for every row, or for the batch where it is a statistic of it."""
+    def _trained(self, batch: Batch) -> tuple[Record, Levels]:
+        """Return what the objective reads: levels are drawn while training, if at all."""
         levels = Levels(self._masks, self._weights, self._index)
         if self.generators and self.training:
             levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
-        record = self._record(batch, self.encode(batch.x), levels)
-        terms = [_over_levels(self._entries(record), levels.weights)]
-        return terms + [penalty(record) for penalty in self.blueprint.penalties]
+        return self._record(batch, self.encode(batch.x), levels), levels
+
+    def _added(self, record: Record) -> list[Tensor]:
+        """Return each penalty for every row, or for the batch where it is a statistic of it."""
+        return [penalty(record) for penalty in self.blueprint.penalties]
 
     def losses(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row"]:
         """Return the reconstruction loss of each level and row, summed over the event."""
@@ -199,13 +207,17 @@ def explained(error: Tensor, spread: Tensor) -> Tensor:
     return torch.where(spread > 0, 1 - error / spread, met)
 
 
-def _over_levels(
-    entries: Float[Tensor, "restart level row output"], weights: Float[Tensor, " level"]
-) -> Float[Tensor, "restart row"]:
-    """Sum over the event and average over levels."""
-    if entries.shape[1] == 1:
-        return entries.sum((1, 3))
-    return (entries.sum(-1) * weights[:, None]).sum(1)
+def _averaged(
+    entries: Float[Tensor, "restart level row output"],
+    level_weights: Float[Tensor, " level"],
+    row_weight: Float[Tensor, " row"] | None,
+) -> Float[Tensor, " restart"]:
+    """Average over levels, rows and outputs; row weights, of mean one, act linearly."""
+    if row_weight is not None:
+        return ((entries.mean(-1) * row_weight).mean(-1) * level_weights).sum(1)
+    if len(level_weights) == 1:
+        return entries.mean((1, 2, 3))
+    return (entries.mean((2, 3)) * level_weights).sum(1)
 
 
 def _mean(term: Tensor, weight: Tensor | None) -> Float[Tensor, " restart"]:

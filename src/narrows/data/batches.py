@@ -1,11 +1,14 @@
 """Batches of rows that live on the device once."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+_GATHERED_VALUES = 2**18
 
 
 @dataclass(frozen=True)
@@ -70,5 +73,7 @@ class Batches:
     def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
         """Yield batches of a new random order."""
         order = torch.randperm(len(self.rows), generator=generator).to(self.rows.x.device)
-        for rows in order.split(self.batch_size):
-            yield self.rows[rows]
+        row_size = sum(math.prod(tensor.shape[1:]) for tensor in (self.rows.x, self.rows.target))
+        ahead = max(1, _GATHERED_VALUES // (row_size * self.batch_size))
+        for rows in order.split(ahead * self.batch_size):
+            yield from Batches(self.rows[rows], self.batch_size)

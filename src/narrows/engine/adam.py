@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 
 class Adam:
@@ -14,7 +13,7 @@ class Adam:
     Takes the steps of ``torch.optim.Adam(fused=True, eps=1e-6)``, to the bit, and has the members
     of it that a player uses. At a PCA start the encoder's gradient is 0 but for rounding, about
     1e-8, which the usual eps of 1e-8 would turn into full steps. Constructing torch's class imports
-    its compiler (1.6 s), and a step through it takes 84 µs where this takes 14.
+    its compiler (1.6 s), and a step through it takes 84 µs where this takes 10.
 
     Parameters
     ----------
@@ -40,21 +39,21 @@ class Adam:
     def step(self) -> None:
         """Take one step."""
         (group,) = self.param_groups
-        adam(
+        self.state["step"] += 1
+        torch._fused_adam_(
             [self.flat],
             [self.flat.grad],  # type: ignore[list-item]
             [self.state["exp_avg"]],
             [self.state["exp_avg_sq"]],
             [],
             [self.state["step"]],
-            fused=True,
-            amsgrad=False,
+            lr=group["lr"],
             beta1=0.9,
             beta2=0.999,
-            eps=1e-6,
-            maximize=False,
-            lr=group["lr"],
             weight_decay=group["weight_decay"],
+            eps=1e-6,
+            amsgrad=False,
+            maximize=False,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def mean_loss(model: nn.Module, batches: Batched) -> Float[Tensor, " restart"]:
     """Return the objective of each restart on all rows, without noise."""
     model.eval()
     with torch.no_grad():
-        sums = [model(batch).sum(0) * len(batch) for batch in batches]
+        sums = [sum(model(batch)) * len(batch) for batch in batches]
     return torch.stack(sums).sum(0).cpu() / sum(batch.total_weight for batch in batches)
 
 
@@ -83,7 +83,7 @@ def train_epoch(
     for batch, rate in zip(batches, rates, strict=True):
         terms = model(batch)
         player.step(terms, rate)
-        losses.append(terms.detach())
+        losses.append(torch.stack([term.detach() for term in terms]))
     return torch.stack(losses).cpu()
 
 

@@ -33,7 +33,7 @@ class Player:
         self.n_restarts = n_restarts
         self.clip_norm = settings.clip_norm
         self.learning_rate = learning_rate
-        self.ones: Tensor | None = None
+        self.ones: list[Tensor] | None = None
         sizes = [parameter.numel() for parameter in self.parameters]
         self.flat = torch.cat([parameter.data.flatten() for parameter in self.parameters])
         for parameter, view in zip(self.parameters, self.flat.split(sizes), strict=True):
@@ -45,17 +45,17 @@ class Player:
             [self.flat], lr=learning_rate, weight_decay=settings.weight_decay, **fused
         )
 
-    def step(self, losses: Tensor, rate: float) -> None:
+    def step(self, losses: Sequence[Tensor], rate: float) -> None:
         """Move the parameters down the gradient of the sum of the losses.
 
         Parameters
         ----------
-        losses : Tensor of shape (term, restart)
+        losses : sequence of Tensor of shape (restart,), one per term
         rate : float
             Share of the full learning rate.
         """
         if self.ones is None:
-            self.ones = torch.ones_like(losses)
+            self.ones = [torch.ones_like(loss) for loss in losses]
         gradients = torch.autograd.grad(
             losses, self.parameters, self.ones, allow_unused=True, materialize_grads=True
         )
