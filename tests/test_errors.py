@@ -210,7 +210,21 @@ DATA = {
     "codes": (
         lambda: ranked(circular=(0,)).fit(X).inverse_transform(X),
         "Z has shape (200, 6), but codes have 2 components (or 3 with pairs). "
-        "Write Z of shape (rows, components).",
+        "Write Z of shape (rows, components), of at least one row.",
+    ),
+    "no codes": (
+        lambda: ranked().fit(X).inverse_transform(np.zeros((0, 2))),
+        "Z has shape (0, 2), but codes have 2 components. "
+        "Write Z of shape (rows, components), of at least one row.",
+    ),
+    "ranked without ordering": (
+        lambda: ranked(ordering="none").fit(X),
+        "ordering='none' ranks nothing. Write Autoencoder(...), or one of: "
+        "collective, boosted, shared, nested.",
+    ),
+    "one component to swap": (
+        lambda: ranked(n_components=1).fit(X).swap_check(X),
+        "swap_check compares neighbours. Write n_components=2, say, and fit.",
     ),
     "level": (
         lambda: ranked().fit(X).reconstruct(X, 3),

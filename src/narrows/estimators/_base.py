@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
@@ -27,7 +27,7 @@ from narrows.objective.likelihoods import Likelihood
 from narrows.parts import refuse_unknown
 
 
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
 
     history_: dict[str, Any]
@@ -295,10 +295,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Fitted attributes
 
-    @property
-    def _n_features_out(self) -> int:
-        layout = self._model.blueprint.layout
-        return layout.n_features if self.circular_output == "cos_sin" else layout.n_components
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return names of codes: "autoencoder0", ...; of a pair "..0_cos" and "..0_sin".
+
+        Parameters
+        ----------
+        input_features : object
+            Ignored; there for the sake of the interface.
+        """
+        layout = self._model_of(self).blueprint.layout
+        pairs = layout.circular if self.circular_output == "cos_sin" else ()
+        name = type(self).__name__.lower()
+        sides = [("_cos", "_sin") if j in pairs else ("",) for j in range(layout.n_components)]
+        return np.array([f"{name}{j}{s}" for j, own in enumerate(sides) for s in own], dtype=object)
 
     @property
     def fve_(self) -> Float[np.ndarray, " level"]:
@@ -359,11 +368,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         model, index = self._model_of(self), self._level(level)
         layout = model.blueprint.layout
         codes = np.asarray(Z, dtype=np.float64)
-        if codes.ndim != 2 or codes.shape[1] not in (layout.n_components, layout.n_features):
+        if (
+            codes.ndim != 2
+            or not len(codes)
+            or codes.shape[1] not in (layout.n_components, layout.n_features)
+        ):
             raise ValueError(
                 f"Z has shape {codes.shape}, but codes have {layout.n_components} components"
                 + (f" (or {layout.n_features} with pairs)" if layout.circular else "")
-                + ". Write Z of shape (rows, components)."
+                + ". Write Z of shape (rows, components), of at least one row."
             )
         if not np.isfinite(codes).all():
             raise ValueError("Z has NaN or infinite entries. Replace them, or drop their rows.")
@@ -451,7 +464,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Return how well restarts agree on each component, from 0 to 1.
 
         The mean over pairs of restarts of the absolute rank correlation of their codes of X
-        (circular correlation for angles); needs ``n_init`` of at least 2.
+        (circular correlation for angles); needs ``n_init`` of at least 2. Restarts that start as
+        PCA share its ranking; whether other rankings do as well, ``Dense(init="random")`` tells.
         """
         restarts = self.restarts_
         if len(restarts) < 2:

@@ -16,7 +16,7 @@ from narrows.estimators._fitting import seeds
 from narrows.estimators._ranking import SwapCheck, check_order
 from narrows.nn.activation import Activation
 from narrows.nn.dense import Architecture
-from narrows.nn.ordering import Ordering
+from narrows.nn.ordering import Ordering, Unordered
 from narrows.objective.likelihoods import Likelihood
 
 
@@ -106,7 +106,13 @@ class HierarchicalAutoencoder(BaseAutoencoder):
         self.training = training
 
     def _choose_parts(self) -> Choice:
-        return choose(self, ordering=self.ordering)
+        choice = choose(self, ordering=self.ordering)
+        if isinstance(choice.ordering, Unordered):
+            raise ValueError(
+                "ordering='none' ranks nothing. Write Autoencoder(...), or one of: "
+                "collective, boosted, shared, nested."
+            )
+        return choice
 
     def swap_check(
         self,
@@ -141,11 +147,12 @@ class HierarchicalAutoencoder(BaseAutoencoder):
         SwapCheck
             `difference` and `spread`, one entry per pair of neighbours.
         """
-        if self.n_components < 2 or n_splits < 2 or not 0 < test_fraction < 1:
+        if self.n_components < 2:
+            raise ValueError("swap_check compares neighbours. Write n_components=2, say, and fit.")
+        if n_splits < 2 or not 0 < test_fraction < 1:
             raise ValueError(
-                f"swap_check compares neighbours over splits: n_components={self.n_components} "
-                f"and n_splits={n_splits} must be at least 2, test_fraction={test_fraction} in "
-                "(0, 1). Write n_splits=3, test_fraction=0.3."
+                f"swap_check needs n_splits={n_splits} of at least 2 and test_fraction="
+                f"{test_fraction} in (0, 1). Write n_splits=3, test_fraction=0.3."
             )
         check_is_fitted(self)
         (seed,) = seeds(random_state, 1)

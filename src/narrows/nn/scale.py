@@ -29,11 +29,17 @@ class Scale:
 
     def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return scaled rows, NaN where they are missing."""
-        rows = np.array(x, dtype=np.float64)
-        if not self.trivial:
-            rows -= self.centre
-            rows /= self.width
-        return torch.from_numpy(rows).to(dtype)
+        out = np.empty(x.shape, dtype=np.float64 if dtype is torch.float64 else np.float32)
+        if self.trivial:
+            out[...] = x
+        else:
+            np.divide(
+                np.subtract(x, self.centre, dtype=np.float64),
+                self.width,
+                out=out,
+                casting="same_kind",
+            )
+        return torch.from_numpy(out)
 
     def invert(self, y: torch.Tensor) -> torch.Tensor:
         """Return rows in the units of the data."""
