@@ -8,9 +8,13 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+import narrows
 from helpers import estimators, quick, short_name, table
 from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training
 from narrows._errors import NonFiniteLossError
+from narrows.data import batches
+from narrows.data.batches import Batch, Batches
+from narrows.engine.adam import Adam
 from narrows.engine.callbacks import TimeLimit
 from narrows.engine.player import Player
 from narrows.engine.training import OPTIMIZERS
@@ -237,6 +241,55 @@ def test_lost_restart_leaves_the_others_alone(monkeypatch):
         model.fve_restarts_[[0, 2]], expected.fve_restarts_[[0, 2]], rtol=1e-5
     )
     assert model._best != 1
+
+
+def test_a_lost_pass_is_undone(tmp_path):
+    X = table()
+    model = Autoencoder(**quick()).partial_fit(X)
+    codes, losses = model.transform(X), model.history_["train_loss"]
+    with pytest.raises(NonFiniteLossError, match=r"^The loss became (nan|inf) in epoch 1"):
+        model.set_params(learning_rate=1e30).partial_fit(X)
+    assert np.array_equal(model.transform(X), codes)
+    assert np.array_equal(model.history_["train_loss"], losses)
+    model.save(tmp_path / "model.safetensors")
+    again = narrows.load(tmp_path / "model.safetensors")
+    assert again.set_params(learning_rate=0.02).partial_fit(X).n_iter_ == 2
+
+
+def test_batches_are_the_same_however_many_are_gathered(monkeypatch):
+    x = torch.arange(606.0).reshape(101, 6)
+    rows = Batch(x, x, torch.arange(101.0), x > 300)
+    found = []
+    for values in (1, 50, 1000, 10**6):
+        monkeypatch.setattr(batches, "_GATHERED_VALUES", values)
+        found.append(list(Batches(rows, 8).shuffled(torch.Generator().manual_seed(0))))
+    order = torch.randperm(101, generator=torch.Generator().manual_seed(0))
+    for shuffled in found:
+        assert [len(batch) for batch in shuffled] == [*([8] * 12), 5]
+        assert all(batch.target is batch.x for batch in shuffled)
+        for name in ("x", "weight", "observed"):
+            together = torch.cat([getattr(batch, name) for batch in shuffled])
+            assert torch.equal(together, getattr(rows, name)[order])
+
+
+def test_adam_takes_the_steps_of_torch():
+    rng = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.linspace(-1, 1, 50) for _ in range(2))
+    adam = Adam([ours], lr=0.01, weight_decay=0.1, fused=True)
+    reference = torch.optim.Adam([theirs], lr=0.01, weight_decay=0.1, fused=True, eps=1e-6)
+    for _ in range(20):
+        ours.grad = theirs.grad = torch.randn(50, generator=rng)
+        adam.step()
+        reference.step()
+        assert torch.equal(ours, theirs)
+
+
+def test_a_term_without_gradient_is_a_constant():
+    module = nn.Linear(2, 1)
+    before = module.weight.detach().clone()
+    player = Player(module, 1, Training(optimizer="sgd"), 0.1)
+    player.step([module.weight.sum(1), torch.ones(1)], rate=1.0)
+    torch.testing.assert_close(module.weight.data, before - 0.1)
 
 
 def test_progress_bar(capsys):

@@ -1,4 +1,4 @@
-"""Every example runs, and draws what it says."""
+"""Every example runs, draws, and leaves no files."""
 
 import runpy
 from collections.abc import Iterator

@@ -277,6 +277,16 @@ def test_levels_and_objective(ordering):
     assert model(batch)[0].item() == pytest.approx(expected / N_VALUES, rel=1e-6)
 
 
+@pytest.mark.parametrize("penalties", [[], *([name] for name in PARTS["penalty"])], ids=str)
+@each_ordering
+def test_the_objective_by_rows_averages_to_the_terms(ordering, penalties, rng):
+    model, batch = build(ordering, penalties=penalties)
+    for weight in (None, torch.as_tensor(rng.uniform(0, 3, N_ROWS))):
+        weighted = Batch(batch.x, batch.x, weight)
+        mean = model.objective(weighted).mean(1)
+        torch.testing.assert_close(mean, sum(model.terms(weighted)), rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("ordering", ["collective", "boosted", "shared"])
 def test_level_weights(ordering):
     model, batch = build(load(PARTS["ordering"][ordering])(level_weights=(1, 0, 3)))

@@ -21,7 +21,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import narrows
-from helpers import TARGETS, estimators, short_name, table
+from helpers import RANKED, TARGETS, estimators, short_name, table
 from narrows import Autoencoder, HierarchicalAutoencoder, Training, load, persist
 from narrows._errors import ModelFileError
 from narrows.engine.training import OPTIMIZERS
@@ -239,7 +239,7 @@ for file in files:
 def test_a_new_process_gives_the_same_bits(tmp_path):
     expected = {}
     for i, likelihood in enumerate(TARGETS):
-        ordering = sorted(PARTS["ordering"])[i % len(PARTS["ordering"])]
+        ordering = RANKED[i % len(RANKED)]
         settings = {"ordering": ordering, "likelihood": likelihood, "circular": (i % 3,)}
         X = table(likelihood, ROWS)
         model = HierarchicalAutoencoder(3, **settings, **SMALL).fit(X)

@@ -212,7 +212,7 @@ def _averaged(
     level_weights: Float[Tensor, " level"],
     row_weight: Float[Tensor, " row"] | None,
 ) -> Float[Tensor, " restart"]:
-    """Average over levels, rows and outputs; row weights, of mean one, act linearly."""
+    """Average over rows and outputs, row weights acting linearly; sum over levels by weight."""
     if row_weight is not None:
         return ((entries.mean(-1) * row_weight).mean(-1) * level_weights).sum(1)
     if len(level_weights) == 1:
@@ -223,12 +223,12 @@ def _averaged(
 def _mean(term: Tensor, weight: Tensor | None) -> Float[Tensor, " restart"]:
     """Average a term over the rows; weights, of mean one over the training set, act linearly."""
     if term.ndim == 1:
-        return term
+        return term if weight is None else term * weight.mean()
     return term.mean(1) if weight is None else (term * weight).mean(1)
 
 
 def _total(entries: Tensor, weight: Tensor | None) -> Float[Tensor, "restart level"]:
-    rows = entries.sum(-1, dtype=entries.dtype)
+    rows = entries.sum(-1)
     return (rows if weight is None else rows * weight).sum(-1)
 
 

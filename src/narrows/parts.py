@@ -110,7 +110,7 @@ def resolve(axis: str, choice: Any) -> Any:
         raise TypeError(
             f"{axis}={choice!r} is not {_article(axis)}. "
             f"Write one of the names {', '.join(known)}, or an object such as "
-            f"{load(next(iter(known.values()))).__name__}()."
+            f"{load(next(reversed(known.values()))).__name__}()."
         )
     return choice
 

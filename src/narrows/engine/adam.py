@@ -13,7 +13,7 @@ class Adam:
     Takes the steps of ``torch.optim.Adam(fused=True, eps=1e-6)``, to the bit, and has the members
     of it that a player uses. At a PCA start the encoder's gradient is 0 but for rounding, about
     1e-8, which the usual eps of 1e-8 would turn into full steps. Constructing torch's class imports
-    its compiler (1.6 s), and a step through it takes 84 µs where this takes 10.
+    its compiler (1.6 s), and a step through it takes 84 µs where this takes 16.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Adam:
         (self.flat,) = parameters
         self.param_groups = [{"lr": lr, "weight_decay": weight_decay}]
         zeros = torch.zeros_like(self.flat)
-        step = torch.zeros((), device=self.flat.device)
+        step = torch.zeros((), dtype=torch.float32, device=self.flat.device)
         self.state = {"step": step, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
 
     def step(self) -> None:

@@ -1,4 +1,4 @@
-"""The training loop: for any module whose forward pass returns losses by term and restart."""
+"""The training loop: for any module whose forward pass returns terms of one loss per restart."""
 
 import math
 import warnings
@@ -119,7 +119,7 @@ def fit(
             losses = train_epoch(model, player, train.shuffled(generator), rates)
             still = alive & losses.isfinite().all(0).all(0)
             if not still.equal(alive):
-                lost = failure(losses, number, term_names)
+                lost = failure(losses[:, :, alive], number, term_names)
                 if not still.any():
                     history.failure = lost
                     alive = still

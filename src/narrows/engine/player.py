@@ -54,6 +54,7 @@ class Player:
         rate : float
             Share of the full learning rate.
         """
+        losses = [loss for loss in losses if loss.requires_grad]
         if self.ones is None:
             self.ones = [torch.ones_like(loss) for loss in losses]
         gradients = torch.autograd.grad(

@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array, PathLike
 from narrows.data.batches import Batch
 from narrows.data.source import Source
-from narrows.data.split import split_rows
 from narrows.data.views import Rows
 from narrows.engine.loop import History
 from narrows.engine.training import Training
@@ -109,9 +108,16 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
         rows, targets = self._learn_rows(X, target)
-        weight = self._weights(sample_weight, rows, minimum=2)
+        weight = _rows.weights_of(sample_weight, rows, minimum=2)
         children = _fitting.seeds(self.random_state, 2 + self.n_init)
-        train, held = self._split(rows, weight, groups, validation, children[0])
+        train, held = _rows.divided(
+            rows,
+            weight,
+            groups,
+            _checks.training_of(self),
+            children[0],
+            all_train=validation is not None,
+        )
         if weight is not None:
             weight *= len(train) / weight[train].sum()
         self._learn_scales(rows, targets, weight, settings)
@@ -143,18 +149,22 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         Returns
         -------
         self
+
+        Raises
+        ------
+        NonFiniteLossError
+            If the loss of a restart became NaN or infinite; the estimator stays as it was.
         """
         with _guards.all_or_nothing(self):
-            history = self._pass_over(X, sample_weight)
-        _guards.refuse_failure(history)
+            self._pass_over(X, sample_weight)
         return self
 
-    def _pass_over(self, X: Any, sample_weight: Any) -> History:
+    def _pass_over(self, X: Any, sample_weight: Any) -> None:
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
         likelihood = settings.choice.likelihood
         rows, targets = self._learn_rows(X, None) if first else self._pair(X, None, likelihood)
-        weight = self._weights(sample_weight, rows, minimum=1)
+        weight = _rows.weights_of(sample_weight, rows, minimum=1)
         if first:
             self._learn_scales(rows, targets, weight, settings)
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
@@ -167,11 +177,11 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             self._stream = _fitting.Stream(model, children[1 : 2 + model.n_restarts])
         past = self.history_ if self._stream.n_passes else {}
         history = self._stream.pass_over(recipe, task)
+        _guards.refuse_failure(history)
         self._keep(self._stream.model, history, task)
         self.n_iter_ = self._stream.n_passes
         for name in past.keys() & {"train_loss", "validation_loss", "learning_rate"}:
             self.history_[name] = np.concatenate([past[name], self.history_[name]])
-        return history
 
     def _learn_rows(self, X: Any, target: Any) -> tuple[Source, Source]:
         rows = _rows.rows_of(self, X, reset=True)
@@ -185,51 +195,6 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         _rows.check_finite("target", targets, self.missing)
         self._target_shape = targets.shape
         return rows, targets
-
-    def _weights(self, sample_weight: Any, rows: Source, minimum: int = 1) -> Array | None:
-        if sample_weight is None:
-            return None
-        weight = _check_sample_weight(
-            sample_weight, np.empty((len(rows), 1)), dtype=np.float64, ensure_non_negative=True
-        )
-        count = np.count_nonzero(weight)
-        if count < minimum:
-            raise ValueError(
-                f"sample_weight is positive for {count} rows, but a fit needs at least two rows. "
-                "Give more of them a weight."
-            )
-        return np.asarray(weight * (count / weight.sum()))
-
-    def _split(
-        self,
-        rows: Source,
-        weight: Array | None,
-        groups: Any,
-        validation: Any,
-        seed: np.random.SeedSequence,
-    ) -> tuple[Array, Array]:
-        settings = _checks.training_of(self)
-        if groups is not None and settings.split != "groups":
-            raise ValueError(
-                f"groups= has no effect with split={settings.split!r}. "
-                "Write training=Training(split='groups'), or leave groups out."
-            )
-        if groups is not None and len(groups) != len(rows):
-            raise ValueError(
-                f"groups has {len(groups)} labels for {len(rows)} rows. Pass one label a row."
-            )
-        present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
-        if validation is not None or settings.validation_fraction == 0:
-            return present, present[:0]
-        train, held = split_rows(
-            len(present),
-            settings.validation_fraction,
-            settings.split,
-            rng=np.random.default_rng(seed),
-            groups=None if groups is None else np.asarray(groups)[present],
-            segments=rows.segments if len(present) == len(rows) else None,
-        )
-        return present[train], present[held]
 
     def _learn_scales(
         self, rows: Source, targets: Source, weight: Array | None, settings: _checks.Checked
@@ -430,7 +395,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         with deviance for likelihoods other than the gaussian.
         """
         rows, targets = self._checked_pair(X, target)
-        weight = self._weights(sample_weight, rows)
+        weight = _rows.weights_of(sample_weight, rows)
         return np.asarray(self._fve(self._model, self._batches(rows, targets, weight))[0])
 
     def score(

@@ -28,7 +28,7 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
 
 
 def refuse_failure(history: History) -> None:
-    """Raise NonFiniteLossError if a run lost all its restarts."""
+    """Raise NonFiniteLossError if a run failed."""
     if history.failure:
         raise NonFiniteLossError(
             f"{history.failure} The best weights before it are kept. The likely cause is too "

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from narrows._types import Array
 from narrows.data.arrays import ArraySource, SparseSource
 from narrows.data.source import Source, source
+from narrows.data.split import split_rows
+from narrows.engine.training import Training
 from narrows.nn.scale import Moments, Scale, moments
 
 CHUNK = 8192
@@ -185,3 +187,63 @@ def moments_of(rows: Source, weight: Array | None) -> Moments:
         for start, block in chunks(rows)
     )
     return moments(blocks, int(np.prod(rows.shape)))
+
+
+def weights_of(sample_weight: Any, rows: Source, minimum: int = 1) -> Array | None:
+    """Return weights whose mean is one over the rows that have any; None if none are given.
+
+    Raises
+    ------
+    ValueError
+        If fewer than `minimum` rows have a weight above 0.
+    """
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(
+        sample_weight, np.empty((len(rows), 1)), dtype=np.float64, ensure_non_negative=True
+    )
+    count = np.count_nonzero(weight)
+    if count < minimum:
+        raise ValueError(
+            f"sample_weight is positive for {count} rows, but a fit needs at least two rows. "
+            "Give more of them a weight."
+        )
+    return np.asarray(weight * (count / weight.sum()))
+
+
+def divided(
+    rows: Source,
+    weight: Array | None,
+    groups: Any,
+    settings: Training,
+    seed: np.random.SeedSequence,
+    all_train: bool,
+) -> tuple[Array, Array]:
+    """Return which rows train and which validate, of those with a weight.
+
+    Parameters
+    ----------
+    all_train : bool
+        Whether validation rows are given from elsewhere.
+    """
+    if groups is not None and settings.split != "groups":
+        raise ValueError(
+            f"groups= has no effect with split={settings.split!r}. "
+            "Write training=Training(split='groups'), or leave groups out."
+        )
+    if groups is not None and len(groups) != len(rows):
+        raise ValueError(
+            f"groups has {len(groups)} labels for {len(rows)} rows. Pass one label a row."
+        )
+    present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
+    if all_train or settings.validation_fraction == 0:
+        return present, present[:0]
+    train, held = split_rows(
+        len(present),
+        settings.validation_fraction,
+        settings.split,
+        rng=np.random.default_rng(seed),
+        groups=None if groups is None else np.asarray(groups)[present],
+        segments=rows.segments if len(present) == len(rows) else None,
+    )
+    return present[train], present[held]

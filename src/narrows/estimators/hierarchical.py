@@ -147,14 +147,14 @@ class HierarchicalAutoencoder(BaseAutoencoder):
         SwapCheck
             `difference` and `spread`, one entry per pair of neighbours.
         """
-        if self.n_components < 2:
+        check_is_fitted(self)
+        if self._model.blueprint.layout.n_components < 2:
             raise ValueError("swap_check compares neighbours. Write n_components=2, say, and fit.")
         if n_splits < 2 or not 0 < test_fraction < 1:
             raise ValueError(
-                f"swap_check needs n_splits={n_splits} of at least 2 and test_fraction="
-                f"{test_fraction} in (0, 1). Write n_splits=3, test_fraction=0.3."
+                f"n_splits={n_splits} must be at least 2 and test_fraction={test_fraction} in "
+                "(0, 1). Write n_splits=3, test_fraction=0.3."
             )
-        check_is_fitted(self)
         (seed,) = seeds(random_state, 1)
         return check_order(
             self._model.blueprint,

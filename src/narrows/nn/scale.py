@@ -15,7 +15,7 @@ class Scale:
     """An affine map per value, ``(x - centre) / width``, kept in double precision.
 
     Data of offset 10⁶ and width 10⁻³ survive it: centring happens before anything is rounded to
-    single precision. Missing entries (NaN) become 0, the mean of their feature.
+    single precision.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Scale:
         self.width = width
 
     def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Return scaled rows, NaN where they are missing."""
+        """Return scaled rows, in single or double precision, NaN where they are missing."""
         out = np.empty(x.shape, dtype=np.float64 if dtype is torch.float64 else np.float32)
         if self.trivial:
             out[...] = x
