@@ -18,7 +18,7 @@ from narrows.engine.adam import Adam
 from narrows.engine.callbacks import TimeLimit
 from narrows.engine.player import Player
 from narrows.engine.training import OPTIMIZERS
-from narrows.estimators import _base
+from narrows.estimators import _rows
 from narrows.nn.dense import DenseNetwork
 from narrows.parts import PARTS
 
@@ -83,7 +83,7 @@ def test_only_the_best_restart_is_kept_on_request():
 @pytest.fixture
 def held_rows(monkeypatch):
     """Row numbers that fits hold out."""
-    rows, split = [], _base.split_rows
+    rows, split = [], _rows.split_rows
 
     def record(*args, **kwargs):
         train, held = split(*args, **kwargs)
@@ -91,7 +91,7 @@ def held_rows(monkeypatch):
         rows.append(held)
         return train, held
 
-    monkeypatch.setattr(_base, "split_rows", record)
+    monkeypatch.setattr(_rows, "split_rows", record)
     return rows
 
 

@@ -289,7 +289,7 @@ SETTINGS = {
     "no likelihood": (
         {"likelihood": Dense()},
         f"likelihood=Dense() is not a likelihood. Write one of the names {LIKELIHOODS}, "
-        "or an object such as Gaussian().",
+        "or an object such as StudentT().",
     ),
     "ordering": (
         {"ordering": "colective"},
