@@ -381,27 +381,47 @@ def decorrelation(h):
     return np.sum(np.triu(np.corrcoef(h.T), 1) ** 2)
 
 
-PENALTY = {"l1": l1, "decorrelation": decorrelation}
+def of_codes(penalty):
+    """A penalty of codes as one of a map from inputs to codes."""
+    return lambda encode, x: penalty(encode(x))
+
+
+def contraction(encode, x, step=1e-5):
+    """The squared Jacobian, by central differences."""
+    sides = [[encode(x + s * step * unit) for s in (1, -1)] for unit in np.eye(x.shape[1])]
+    return sum((((a - b) / (2 * step)) ** 2).sum(1) for a, b in sides).mean()
+
+
+PENALTY = {
+    "l1": of_codes(l1),
+    "contractive": contraction,
+    "decorrelation": of_codes(decorrelation),
+}
 
 
 @pytest.mark.parametrize("name", PARTS["penalty"])
 def test_penalty(name):
     penalty = load(PARTS["penalty"][name])(strength=0.7)
     model, batch = build("none", penalties=[penalty], circular=())
-    expected = 0.7 * PENALTY[name](dense(model.encoder, array(batch.x), 0))
+    expected = 0.7 * PENALTY[name](lambda x: dense(model.encoder, x, 0), array(batch.x))
     assert model.terms(batch)[1].item() == pytest.approx(expected, rel=1e-6)
 
 
 @each_likelihood
 def test_scores_and_loss_terms(name):
     X = table(name)
-    model = narrows.Autoencoder(**quick(likelihood=name, penalties=list(PARTS["penalty"]))).fit(X)
+    settings = {"likelihood": name, "penalties": list(PARTS["penalty"]), "precision": "float64"}
+    model = narrows.Autoencoder(**quick(**settings)).fit(X)
     scale = standardise(X) if resolve("likelihood", name).scales_target else identity
     mean = scale(model.reconstruct(X).astype(float))
     losses = REFERENCE[name][1](scale(X), mean, learned_width(model, 0)).sum(1)
     np.testing.assert_allclose(model.score_samples(X), -losses, rtol=1e-3, atol=1e-4)
-    codes = model.transform(X)
-    terms = {part: 1e-3 * l1(codes) if part == "l1" else decorrelation(codes) for part in PENALTY}
+    strength = {part: load(PARTS["penalty"][part])().strength for part in PENALTY}
+
+    def encode(x):
+        return array(model._model.encode(torch.as_tensor(x)))[0]
+
+    terms = {part: strength[part] * f(encode, standardise(X)(X)) for part, f in PENALTY.items()}
     assert model.loss_terms(X) == pytest.approx(
         {"reconstruction": losses.mean(), **terms}, rel=1e-3
     )

@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 _WHERE = {
     "Autoencoder": "narrows.estimators.autoencoder",
     "HierarchicalAutoencoder": "narrows.estimators.hierarchical",
+    "ContractiveAutoencoder": "narrows.estimators.contractive",
+    "DenoisingAutoencoder": "narrows.estimators.denoising",
     "Training": "narrows.engine.training",
     "Dense": "narrows.nn.dense",
     "Plain": "narrows.nn.code",
@@ -26,7 +28,12 @@ _WHERE = {
     "NegativeBinomial": "narrows.objective.likelihoods",
     "Laplace": "narrows.objective.likelihoods",
     "StudentT": "narrows.objective.likelihoods",
+    "GaussianNoise": "narrows.corruption",
+    "Masking": "narrows.corruption",
+    "SaltAndPepper": "narrows.corruption",
+    "Dropout": "narrows.corruption",
     "L1": "narrows.objective.penalties",
+    "Contractive": "narrows.objective.penalties",
     "Decorrelation": "narrows.objective.penalties",
     "load": "narrows.persist",
     "compare": "narrows.report.comparison",
@@ -42,6 +49,8 @@ if TYPE_CHECKING:
     from narrows.data.views import windows as windows
     from narrows.engine.training import Training as Training
     from narrows.estimators.autoencoder import Autoencoder as Autoencoder
+    from narrows.estimators.contractive import ContractiveAutoencoder as ContractiveAutoencoder
+    from narrows.estimators.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
     from narrows.persist import load as load
     from narrows.report.comparison import compare as compare

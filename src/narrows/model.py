@@ -7,13 +7,34 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from narrows.corruption import Corruption
 from narrows.data.batches import Batch
 from narrows.nn.code import Code, Layout
-from narrows.nn.dense import Architecture
+from narrows.nn.dense import Architecture, DenseNetwork
 from narrows.nn.ordering import Levels, Ordering
-from narrows.nn.record import Record
+from narrows.nn.record import Encoding, Record
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What training does to the input, and how it weighs the values it hit.
+
+    Attributes
+    ----------
+    corruption : Corruption
+    emphasis : (float, float)
+        Weights of the losses of values that were hit and of those that were not.
+    """
+
+    corruption: Corruption
+    emphasis: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def emphasised(self) -> bool:
+        """Whether values that were hit count differently."""
+        return self.emphasis[0] != self.emphasis[1]
 
 
 @dataclass(frozen=True)
@@ -70,6 +91,7 @@ class Model(nn.Module):
         self.register_buffer("_weights", levels.weights, persistent=False)
         self.register_buffer("_index", levels.index, persistent=False)
         self.generators: Sequence[torch.Generator] = ()
+        self.disturbance: Disturbance | None = None
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
@@ -85,8 +107,12 @@ class Model(nn.Module):
         self, x: Float[Tensor, "row value"]
     ) -> Float[Tensor, "{self.n_restarts} row feature"]:
         """Return the features of the code."""
-        raw = self.encoder(x.expand(self.n_restarts, *x.shape))
-        return self.blueprint.code(raw, self.blueprint.layout)
+        return self._encoded(x.expand(self.n_restarts, *x.shape))
+
+    def _encoded(
+        self, x: Float[Tensor, "{self.n_restarts} row value"]
+    ) -> Float[Tensor, "{self.n_restarts} row feature"]:
+        return self.blueprint.code(self.encoder(x), self.blueprint.layout)
 
     def decode(
         self, features: Float[Tensor, "restart row feature"], level: int | None = None
@@ -128,7 +154,21 @@ class Model(nn.Module):
         levels = Levels(self._masks, self._weights, self._index)
         if self.generators and self.training:
             levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
-        return self._record(batch, self.encode(batch.x), levels), levels
+        x = batch.x.expand(self.n_restarts, *batch.x.shape)
+        if self.disturbance is None or not self.generators:
+            return self._record(batch, self._encoded(x), levels), levels
+        noisy, hit = self.disturbance.corruption(x, self._noise(batch.x.device))
+        record = self._record(batch, self._encoded(noisy), levels)
+        if hit is None or not self.disturbance.emphasised:
+            return record, levels
+        on, off = self.disturbance.emphasis
+        return replace(record, emphasis=torch.where(hit, on, off).to(x.dtype)), levels
+
+    def _noise(self, where: torch.device) -> Sequence[torch.Generator]:
+        """Return where noise is drawn from: in evaluation the same numbers every time."""
+        if self.training and self.generators:
+            return self.generators
+        return [torch.Generator(where).manual_seed(0) for _ in range(self.n_restarts)]
 
     def _added(self, record: Record) -> list[Tensor]:
         """Return each penalty for every row, or for the batch where it is a statistic of it."""
@@ -136,13 +176,13 @@ class Model(nn.Module):
 
     def losses(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row"]:
         """Return the reconstruction loss of each level and row, summed over the event."""
-        return self._entries(self._all_levels(batch)).sum(-1)
+        return self._entries(self.record(batch)).sum(-1)
 
     def deviance(
         self, batch: Batch, null: Float[Tensor, " output"]
     ) -> tuple[Float[Tensor, "{self.n_restarts} level"], Float[Tensor, "{self.n_restarts} level"]]:
         """Return summed half-deviances of the reconstruction and of a constant `null` output."""
-        record = self._all_levels(batch)
+        record = self.record(batch)
         likelihood = self.blueprint.likelihood
         perfect = _observed(likelihood.saturated(batch.target, self.log_width), record)
         constant = replace(record, outputs=null.expand_as(record.outputs))
@@ -182,7 +222,8 @@ class Model(nn.Module):
             outputs = self.decoder(inputs.reshape(-1, n_rows, n_features), levels)
         return outputs.reshape(n_restarts, n_levels, n_rows, -1)
 
-    def _all_levels(self, batch: Batch) -> Record:
+    def record(self, batch: Batch) -> Record:
+        """Return what a forward pass through all levels computes, without noise."""
         n = self.n_levels
         levels = Levels(self._masks[:n], self._weights[:n], self._index[:n])
         return self._record(batch, self.encode(batch.x), levels)
@@ -190,11 +231,29 @@ class Model(nn.Module):
     def _record(self, batch: Batch, features: Tensor, levels: Levels) -> Record:
         outputs = self.blueprint.ordering.combine(self._decoded(features, levels.masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
-        return Record(batch.x, batch.target, batch.observed, batch.weight, features, outputs, width)
+        return Record(
+            batch.x,
+            batch.target,
+            batch.observed,
+            batch.weight,
+            features,
+            outputs,
+            width,
+            self._encoding(batch.x.device),
+        )
+
+    def _encoding(self, where: torch.device) -> Encoding:
+        network, layout, layer = self.encoder, self.blueprint.layout, None
+        if isinstance(network, DenseNetwork) and len(network.weights) == 1 and not layout.circular:
+            layer = network.weights[0]
+        return Encoding(
+            network, lambda raw: self.blueprint.code(raw, layout), layer, self._noise(where)
+        )
 
     def _entries(self, record: Record) -> Tensor:
         loss = self.blueprint.likelihood.loss(record.target, record.outputs, record.log_width)
-        return _observed(loss, record)
+        loss = _observed(loss, record)
+        return loss if record.emphasis is None else loss * record.emphasis.unsqueeze(1)
 
 
 def _observed(entries: Tensor, record: Record) -> Tensor:

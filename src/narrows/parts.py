@@ -33,8 +33,16 @@ PARTS: dict[str, dict[str, str]] = {
         "laplace": "narrows.objective.likelihoods:Laplace",
         "student_t": "narrows.objective.likelihoods:StudentT",
     },
+    "corruption": {
+        "none": "narrows.corruption:Clean",
+        "gaussian": "narrows.corruption:GaussianNoise",
+        "masking": "narrows.corruption:Masking",
+        "salt_and_pepper": "narrows.corruption:SaltAndPepper",
+        "dropout": "narrows.corruption:Dropout",
+    },
     "penalty": {
         "l1": "narrows.objective.penalties:L1",
+        "contractive": "narrows.objective.penalties:Contractive",
         "decorrelation": "narrows.objective.penalties:Decorrelation",
     },
 }
@@ -42,6 +50,8 @@ PARTS: dict[str, dict[str, str]] = {
 ESTIMATORS: dict[str, str] = {
     "Autoencoder": "narrows.estimators.autoencoder:Autoencoder",
     "HierarchicalAutoencoder": "narrows.estimators.hierarchical:HierarchicalAutoencoder",
+    "ContractiveAutoencoder": "narrows.estimators.contractive:ContractiveAutoencoder",
+    "DenoisingAutoencoder": "narrows.estimators.denoising:DenoisingAutoencoder",
 }
 
 
@@ -115,6 +125,11 @@ def resolve(axis: str, choice: Any) -> Any:
     return choice
 
 
+def listed(value: Any) -> bool:
+    """Return whether an object is a part of the list, which a file can name."""
+    return type(value) in _names()
+
+
 def to_json(value: Any) -> Any:
     """Return settings as JSON: parts become their name and arguments."""
     if isinstance(value, Part):
@@ -165,4 +180,7 @@ def _article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-_SETTINGS = {"training": "narrows.engine.training:Training"}
+_SETTINGS = {
+    "training": "narrows.engine.training:Training",
+    "unkept": "narrows.corruption:Unkept",
+}

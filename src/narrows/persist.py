@@ -260,6 +260,9 @@ def _plain(name: str, value: Any) -> Any:
         return ()
     if isinstance(value, np.random.RandomState | np.random.Generator):
         return None
+    if name == "corruption" and callable(value) and not parts.listed(value):
+        # Training alone needs it: what it was called is enough to load and score.
+        return parts.load("narrows.corruption:Unkept")(_title(value))
     if isinstance(value, parts.Part):
         own = value.get_params(deep=False)
         return type(value)(**{key: _plain(f"{name}__{key}", own[key]) for key in own})
@@ -279,6 +282,11 @@ def _plain(name: str, value: Any) -> Any:
             f"Write set_params({name}=...) with a finite number first."
         )
     return value
+
+
+def _title(corruption: Any) -> str:
+    function = getattr(corruption, "function", corruption)
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _function_name(name: str, function: Callable[..., Any]) -> str:

@@ -495,6 +495,10 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         with torch.no_grad():
             return torch.cat([function(block) for block in blocks]).numpy()
 
+    def _pairs(self, X: Any) -> Array:
+        layout = self._model_of(self).blueprint.layout
+        return self._map(X, lambda x: layout.pairs(self._model.encode(x)[0])).astype(np.float64)
+
     def _angles(self, X: Any) -> Array:
         layout = self._model.blueprint.layout
         return self._map(X, lambda x: layout.angles(self._model.encode(x)[0])).astype(np.float64)

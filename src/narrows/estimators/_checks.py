@@ -11,10 +11,11 @@ import torch
 from sklearn.base import clone
 
 from narrows._errors import nearest
+from narrows.corruption import Clean, Corruption, Custom, Unkept
 from narrows.engine import devices
 from narrows.engine.training import Training
 from narrows.estimators._fitting import Recipe
-from narrows.model import Blueprint
+from narrows.model import Blueprint, Disturbance
 from narrows.nn.code import Code, Layout
 from narrows.nn.dense import Architecture, Dense
 from narrows.nn.ordering import Ordering
@@ -36,6 +37,7 @@ class Choice:
     ordering: Ordering
     likelihood: Likelihood
     penalties: tuple[Penalty, ...]
+    disturbance: Disturbance | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Checked:
                 "overcomplete, and can copy its input unless something else constrains it.",
                 stacklevel=4,
             )
+        if c.disturbance is not None and n_values != n_outputs and c.disturbance.emphasised:
+            raise ValueError(
+                f"emphasis weighs values of the input, but the target has {n_outputs} values and "
+                f"the input {n_values}. Leave emphasis out."
+            )
         blueprint = Blueprint(
             c.architecture,
             c.code,
@@ -79,6 +86,7 @@ class Checked:
         )
         return Recipe(
             blueprint,
+            c.disturbance,
             training_of(e),
             float(e.learning_rate),
             int(e.batch_size),
@@ -140,12 +148,21 @@ def check_name(name: str, value: Any, known: tuple[str, ...]) -> None:
         )
 
 
-def choose(estimator: Any, *, ordering: Any, code: Any = None, penalties: Any = ()) -> Choice:
+def choose(
+    estimator: Any,
+    *,
+    architecture: Any = None,
+    ordering: Any = None,
+    code: Any = None,
+    penalties: Any = (),
+    disturbance: Disturbance | None = None,
+) -> Choice:
     """Return the parts that the common settings and an estimator's own ones name.
 
     Parts are copies: changing a setting after `fit` leaves the fitted model alone.
     """
-    architecture = estimator.architecture
+    if architecture is None:
+        architecture = estimator.architecture
     if architecture is None:
         architecture = Dense(estimator.hidden_layer_sizes, estimator.activation)
     if isinstance(penalties, (str, Penalty)):
@@ -156,13 +173,64 @@ def choose(estimator: Any, *, ordering: Any, code: Any = None, penalties: Any = 
     for term in terms:
         if getattr(term, "strength", 0) < 0:
             raise ValueError(f"strength={term.strength} of {term!r} must be at least 0.")
+        n_probes = getattr(term, "n_probes", None)
+        if n_probes is not None and (not hasattr(n_probes, "__index__") or n_probes < 1):
+            raise ValueError(
+                f"n_probes={n_probes} must be a whole number, at least 1, or None for the exact "
+                "penalty."
+            )
     return Choice(
         clone(resolve("architecture", architecture)),
         clone(resolve("code", code)),
         clone(resolve("ordering", ordering)),
         clone(resolve("likelihood", estimator.likelihood)),
         terms,
+        disturbance,
     )
+
+
+def disturbed(
+    corruption: Any, strength: float | None = None, emphasis: Any = (1.0, 1.0)
+) -> Disturbance | None:
+    """Return what training does to the input; None for nothing.
+
+    Parameters
+    ----------
+    corruption : str, Corruption or callable
+    strength : float or None
+        That of a corruption given by name.
+    emphasis : pair of float
+    """
+    if callable(corruption) and not isinstance(corruption, Corruption | type):
+        corruption = Custom(corruption)
+    part = clone(resolve("corruption", corruption))
+    if isinstance(part, Clean):
+        return None
+    if isinstance(part, Unkept):
+        raise ValueError(
+            f"The corruption {part.name} was not kept in the file, which holds no code. "
+            "Set it anew: model.set_params(corruption=...)."
+        )
+    if isinstance(corruption, str) and strength is not None:
+        part.set_params(strength=strength)
+    if not 0 < getattr(part, "strength", 0.5) < part.highest:
+        raise ValueError(
+            f"strength={part.strength} of {type(part).__name__} must be above 0"
+            + (f" and below {part.highest:g}, a share of the values" if part.highest == 1 else "")
+            + ". Write 0.3, say."
+        )
+    weights = tuple(float(weight) for weight in np.ravel(emphasis))
+    if len(weights) != 2 or min(weights) < 0 or not sum(weights) > 0:
+        raise ValueError(
+            f"emphasis={emphasis!r} must be two weights >= 0, of values that were hit and of those "
+            "that were not, not both 0. Write (1.0, 0.5), say."
+        )
+    if weights[0] != weights[1] and not part.partial:
+        raise ValueError(
+            f"emphasis={emphasis!r} tells values that were hit from others, but "
+            f"{type(part).__name__} hits all. Write corruption='masking', or leave emphasis out."
+        )
+    return Disturbance(part, weights)
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -17,7 +17,7 @@ from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.engine.player import Player
 from narrows.engine.training import Training
-from narrows.model import Blueprint, Model
+from narrows.model import Blueprint, Disturbance, Model
 from narrows.nn import start
 
 EVALUATION_ROWS = 4096
@@ -37,6 +37,7 @@ class Recipe:
     """The settings of an estimator, resolved."""
 
     blueprint: Blueprint
+    disturbance: Disturbance | None
     training: Training
     learning_rate: float
     batch_size: int
@@ -93,11 +94,13 @@ def learn(
     and whose gain on the validation rows fails a paired t-test at 1 % returns to its start: with
     few validation rows, or heavy tails, the best of many epochs wins by luck.
     """
-    if task.validation is None or not _starts_as_pca(recipe):
+    start_is_pca = _starts_as_pca(recipe) and recipe.blueprint.code.linear
+    if task.validation is None or not start_is_pca:
         return train(model, recipe, task, seeds)
-    before = _row_objective(model, task.validation)
+    before = _row_objective(model, recipe, task.validation, seeds)
     history = train(model, recipe, task, seeds)
-    doubtful = ~_certain(before - _row_objective(model, task.validation))
+    after = _row_objective(model, recipe, task.validation, seeds)
+    doubtful = ~_certain(before - after)
     if doubtful.any():
         model.restore(build(recipe, task, seeds[1:]), doubtful)
         history.best_loss[doubtful] = history.validation_loss[0][doubtful]
@@ -105,11 +108,13 @@ def learn(
     return history
 
 
-def _row_objective(model: Model, rows: Batch) -> Float[Tensor, "restart row"]:
+def _row_objective(
+    model: Model, recipe: Recipe, rows: Batch, seeds: list[np.random.SeedSequence]
+) -> Float[Tensor, "restart row"]:
     model.eval()
-    with torch.no_grad():
-        losses = [model.objective(batch) for batch in Batches(rows, EVALUATION_ROWS)]
-    return torch.cat(losses, 1).double()
+    with _placed(model, recipe, seeds[1:]) as where, torch.no_grad():
+        batches = Batches(rows.to(where), EVALUATION_ROWS)
+        return torch.cat([model.objective(batch).cpu() for batch in batches], 1).double()
 
 
 def _certain(gain: Float[Tensor, "restart row"]) -> Bool[Tensor, " restart"]:
@@ -129,11 +134,13 @@ def _placed(
     work = recipe.batch_size * sum(parameter.numel() for parameter in model.parameters())
     model.to(where)
     model.seed(devices.generators(noise, where, stream=1))
+    model.disturbance = recipe.disturbance
     try:
         with devices.threads(work):
             yield where
     finally:
         model.seed(())
+        model.disturbance = None
         model.to("cpu")
 
 

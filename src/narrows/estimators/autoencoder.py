@@ -1,11 +1,12 @@
 """The plain autoencoder, which accepts any parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from narrows.corruption import Corruption
 from narrows.engine.training import Training
 from narrows.estimators._base import BaseAutoencoder
-from narrows.estimators._checks import Choice, choose
+from narrows.estimators._checks import Choice, choose, disturbed
 from narrows.estimators._docs import documented
 from narrows.nn.activation import Activation
 from narrows.nn.code import Code
@@ -37,6 +38,9 @@ class Autoencoder(BaseAutoencoder):
         What ranks the components: "collective", "boosted", "shared", "nested".
     penalties : sequence of str or Penalty, default=()
         Terms added to the loss: "l1", "decorrelation".
+    corruption : str, Corruption or callable, default="none"
+        What training does to its input: "gaussian", "masking", "salt_and_pepper", "dropout", or a
+        function of scaled rows and a torch.Generator.
     <training>
 
     Attributes
@@ -46,6 +50,7 @@ class Autoencoder(BaseAutoencoder):
     See Also
     --------
     HierarchicalAutoencoder : Ranks the components by importance.
+    DenoisingAutoencoder : Rebuilds clean rows from corrupted ones.
 
     Examples
     --------
@@ -73,6 +78,7 @@ class Autoencoder(BaseAutoencoder):
         code: str | Code = "plain",
         ordering: str | Ordering = "none",
         penalties: Sequence[str | Penalty] = (),
+        corruption: str | Corruption | Callable[..., Any] = "none",
         max_epochs: int = 200,
         batch_size: int = 128,
         learning_rate: float = 5e-3,
@@ -93,6 +99,7 @@ class Autoencoder(BaseAutoencoder):
         self.code = code
         self.ordering = ordering
         self.penalties = penalties
+        self.corruption = corruption
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -102,4 +109,10 @@ class Autoencoder(BaseAutoencoder):
         self.training = training
 
     def _choose_parts(self) -> Choice:
-        return choose(self, ordering=self.ordering, code=self.code, penalties=self.penalties)
+        return choose(
+            self,
+            ordering=self.ordering,
+            code=self.code,
+            penalties=self.penalties,
+            disturbance=disturbed(self.corruption),
+        )

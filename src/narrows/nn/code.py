@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from narrows.nn.activation import Activation, activation
+from narrows.nn.activation import Activation, activation, identity
 from narrows.parts import Part
 
 
@@ -80,6 +80,11 @@ class Layout:
 class Code(Part, ABC):
     """Base of all codes."""
 
+    @property
+    @abstractmethod
+    def linear(self) -> bool:
+        """Whether plain components are the encoder's raw output."""
+
     @abstractmethod
     def __call__(
         self, raw: Float[Tensor, "restart row feature"], layout: Layout
@@ -107,6 +112,10 @@ class Plain(Code):
 
     def __init__(self, activation: str | Activation = "identity") -> None:
         self.activation = activation
+
+    @property
+    def linear(self) -> bool:
+        return activation(self.activation) is identity
 
     def __call__(
         self, raw: Float[Tensor, "restart row feature"], layout: Layout

@@ -1,9 +1,35 @@
 """One record of a forward pass, which all terms of an objective read."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from narrows.nn.dense import Network
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a code comes about, for terms that differentiate it.
+
+    Attributes
+    ----------
+    network : Network
+        Maps inputs of shape (restart, row, value) to raw outputs.
+    code : callable
+        Maps raw outputs to features.
+    layer : Tensor of shape (restart, value, feature), or None
+        Weights of the network if it is one layer, and each feature depends on one raw output.
+    generators : sequence of torch.Generator, one per restart
+        Where random terms draw from.
+    """
+
+    network: Network
+    code: Callable[[Tensor], Tensor]
+    layer: Float[Tensor, "restart value feature"] | None
+    generators: Sequence[torch.Generator]
 
 
 @dataclass(frozen=True)
@@ -26,6 +52,10 @@ class Record:
         The decoder's raw outputs, before the link of the likelihood.
     log_width : Tensor or None
         The logarithm of a learned width, broadcast against `outputs`.
+    encoding : Encoding
+        How the code came about.
+    emphasis : Tensor of shape (restart, row, output), or None
+        Weight of each value's loss, where a corruption asks for one.
     """
 
     x: Float[Tensor, "row value"]
@@ -35,3 +65,5 @@ class Record:
     features: Float[Tensor, "restart row feature"]
     outputs: Float[Tensor, "restart level row output"]
     log_width: Tensor | None
+    encoding: Encoding
+    emphasis: Float[Tensor, "restart row output"] | None = None

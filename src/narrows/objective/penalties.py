@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from narrows.nn.record import Record
+from narrows.nn.record import Encoding, Record
 from narrows.parts import Part
 
 
@@ -50,6 +50,79 @@ class L1(Penalty):
 
     def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
         return self.strength * record.features.abs().sum(-1)
+
+
+class Contractive(Penalty):
+    """How much the code answers to small changes of the input: ``strength Σ_k ‖∂h_k/∂x‖²``.
+
+    With respect to the scaled input. Exact unless probes are asked for: in closed form for an
+    encoder of one layer, by one vector-Jacobian product per feature for deeper ones.
+
+    Parameters
+    ----------
+    strength : float, default=0.1
+        λ >= 0, in the units of the loss of methods: one sum over the event's values.
+    n_probes : int or None, default=None
+        Number of random ±1 vectors v in Hutchinson's unbiased estimate, the mean of ``‖vᵀJ‖²``, for
+        deep encoders of large codes; None computes the whole Jacobian J.
+
+    References
+    ----------
+    Rifai, Vincent, Muller, Glorot & Bengio 2011, Contractive auto-encoders, ICML.
+    Hutchinson 1989, 10.1080/03610918908812806.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Contractive, Autoencoder
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> model = Autoencoder(penalties=[Contractive(0.1)], max_epochs=2, random_state=0).fit(X)
+    >>> sorted(model.loss_terms(X))
+    ['contractive', 'reconstruction']
+    """
+
+    def __init__(self, strength: float = 0.1, n_probes: int | None = None) -> None:
+        self.strength = strength
+        self.n_probes = n_probes
+
+    def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
+        encoding, n_restarts = record.encoding, len(record.features)
+        learning = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = record.x.detach().expand(n_restarts, *record.x.shape)
+            if encoding.layer is not None:
+                squares = _of_one_layer(encoding, x, encoding.layer)
+            elif self.n_probes is None:
+                squares = _in_directions(encoding, x, torch.eye(record.features.shape[2]).to(x))
+            else:
+                squares = _probed(encoding, x, record.features.shape[2], self.n_probes)
+        return self.strength * (squares if learning else squares.detach())
+
+
+def _of_one_layer(encoding: Encoding, x: Tensor, weight: Tensor) -> Float[Tensor, "restart row"]:
+    """Return ``Σ_k s'(a_k)² ‖w_k‖²`` for the code ``s(a)`` with ``a = x w + b``."""
+    raw = encoding.network(x)
+    (slope,) = torch.autograd.grad(encoding.code(raw).sum(), raw, create_graph=True)
+    return (slope.square() * weight.square().sum(1, keepdim=True)).sum(-1)
+
+
+def _probed(encoding: Encoding, x: Tensor, n_features: int, n: int) -> Float[Tensor, "restart row"]:
+    """Return the mean of ``‖vᵀJ‖²`` over `n` random vectors of signs, drawn for every row."""
+    shape = (x.shape[1], n, n_features)
+    draws = [torch.randint(2, shape, generator=g, device=x.device) for g in encoding.generators]
+    return _in_directions(encoding, x, torch.stack(draws).to(x) * 2 - 1) / n
+
+
+def _in_directions(
+    encoding: Encoding, x: Float[Tensor, "restart row value"], directions: Tensor
+) -> Float[Tensor, "restart row"]:
+    """Return ``Σ_v ‖vᵀJ‖²``, for all rows and directions at once, by copies of the rows."""
+    n_directions, n_features = directions.shape[-2:]
+    copies = x.repeat_interleave(n_directions, 1).requires_grad_()
+    features = encoding.code(encoding.network(copies))
+    along = features.reshape(*x.shape[:2], n_directions, n_features) * directions
+    (slope,) = torch.autograd.grad(along.sum(), copies, create_graph=True)
+    return slope.square().sum(-1).reshape(*x.shape[:2], n_directions).sum(-1)
 
 
 class Decorrelation(Penalty):
