@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 import narrows
 from helpers import estimators, quick, short_name, table
 from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training
+from narrows.data.arrays import ArraySource
 
 X = table()
 FRAME = pd.DataFrame(X, columns=list("abcdef"))
@@ -26,6 +27,11 @@ def ranked(**settings):
 
 def plain(**settings):
     return Autoencoder(**quick(**settings))
+
+
+def named(rows):
+    """Rows of a file with a header."""
+    return ArraySource(rows, tuple("abcdef"[: rows.shape[1]]))
 
 
 def spoilt(value, rows=X):
@@ -85,6 +91,11 @@ DATA = {
     "other features": (
         lambda: ranked().fit(X).transform(X[:, :5]),
         "X has 5 features, but HierarchicalAutoencoder is expecting 6 features as input.",
+    ),
+    "fewer named features": (
+        lambda: ranked().fit(named(X)).transform(named(X[:, :5])),
+        "X has 5 features, but the model was fitted on 6: a, b, c, d, e ... Pass the same "
+        "features in the same order (of a file, 'table.csv:first,second,...').",
     ),
     "other features of a tensor": (
         lambda: ranked().fit(X).transform(torch.as_tensor(X[:, :5])),

@@ -64,7 +64,7 @@ def compare(
 
     All learn from the same rows, and are measured on others in the same space, at every number
     of components. A setting goes to every model that has it; the parts are chosen by
-    --training.split.
+    --training.split, and are the same every time unless --random-state says otherwise.
 
     Examples
     --------

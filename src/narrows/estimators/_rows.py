@@ -53,9 +53,13 @@ def _check_names(names: tuple[str, ...] | None, fitted: Array | None) -> None:
     """Raise ValueError if both sides have names of features and these differ."""
     if names is None or fitted is None or list(names) == list(fitted):
         return
-    place = next(
-        (i for i, pair in enumerate(zip(names, fitted, strict=False)) if len(set(pair)) > 1), 0
-    )
+    if len(names) != len(fitted):
+        raise ValueError(
+            f"X has {len(names)} features, but the model was fitted on {len(fitted)}: "
+            f"{', '.join(map(str, fitted[:5]))}{' ...' if len(fitted) > 5 else '.'} "
+            "Pass the same features in the same order (of a file, 'table.csv:first,second,...')."
+        )
+    place = [a == b for a, b in zip(names, fitted, strict=True)].index(False)
     raise ValueError(
         f"X has other features than the model was fitted on: feature {place} is {names[place]!r}, "
         f"not {fitted[place]!r}. Pass the same features in the same order "
