@@ -317,8 +317,8 @@ def test_absent_device_is_refused():
 def test_passes_over_chunks_come_near_to_a_fit(estimator):
     X = table(n_rows=300)
     whole = clone(estimator).set_params(max_epochs=20, learning_rate=0.01).fit(X).fve(X)
-    parts = clone(estimator).set_params(max_epochs=60, learning_rate=0.01)
-    for chunk in 6 * np.array_split(X, 10):
+    parts = clone(estimator).set_params(max_epochs=120, learning_rate=0.01)
+    for chunk in 12 * np.array_split(X, 10):
         parts.partial_fit(chunk)
     assert (parts.fve(X) > whole - 0.05).all()
 
