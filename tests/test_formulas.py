@@ -11,6 +11,7 @@ from sklearn import metrics
 import narrows
 from helpers import TARGETS, quick, table
 from narrows.data.batches import Batch
+from narrows.estimators._fitting import _certain
 from narrows.model import Blueprint, Model
 from narrows.nn.code import Layout
 from narrows.nn.dense import dropout
@@ -461,3 +462,28 @@ def test_every_part_has_its_formula():
     assert set(REFERENCE) == set(TARGETS) == set(PARTS["likelihood"])
     assert set(LEVELS) == set(PARTS["ordering"])
     assert set(PENALTY) == set(PARTS["penalty"])
+
+
+# Going back to the start
+
+
+def hall(gain):
+    """Hall's transformation of Student's t, which removes its skewness."""
+    n, ratio, g = len(gain), gain.mean() / gain.std(), stats.skew(gain)
+    return n**0.5 * (ratio + g * ratio**2 / 3 + g**2 * ratio**3 / 27 + g / (6 * n))
+
+
+def test_a_gain_is_certain_by_student_or_hall(rng):
+    gains = rng.normal(0.3, 1, (200, 30)) * rng.choice([0.3, 1, 3], (200, 30))
+    gains[100:] += rng.exponential(1, (100, 30)) - 0.5
+    student = stats.ttest_1samp(gains, 0, axis=1, alternative="greater").pvalue < 0.01
+    by_hall = np.array([hall(gain) for gain in gains]) > stats.t.ppf(0.99, 29)
+    assert (by_hall & ~student).sum() > 0
+    assert (student & ~by_hall).sum() > 0
+    np.testing.assert_array_equal(_certain(torch.as_tensor(gains)), student | by_hall)
+
+
+def test_no_gain_and_one_row_are_never_certain():
+    assert not _certain(torch.zeros(2, 40)).any()
+    assert not _certain(torch.ones(2, 1)).any()
+    assert _certain(torch.ones(1, 2)).all()
