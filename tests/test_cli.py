@@ -199,6 +199,12 @@ def test_compare_leaves_out_factor_analysis_of_as_many_factors_as_features() -> 
     assert "–: factor analysis needs fewer components than features." in shown
 
 
+def test_compare_says_which_models_stayed_pca() -> None:
+    arguments = ["compare", "X.csv", "-k", "2", "--models", "Autoencoder", "--max-epochs", "2"]
+    assert "Autoencoder stayed PCA: no gain" in succeed(*arguments, "--learning-rate", "1e-9")
+    assert "stayed" not in succeed(*arguments, "--learning-rate", "1e-9", "--baselines", "ppca")
+
+
 def test_fit_without_a_test_part_says_so() -> None:
     shown = succeed("fit", "X.npy", "-o", "v.safetensors", "--model", "Autoencoder", *QUICK)
     assert "validation FVE" in shown

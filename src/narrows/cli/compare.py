@@ -174,6 +174,20 @@ def _print(found: "Comparison") -> None:
     _show.line(f"\nHeld-out FVE: {rows}{over}.")
     if any(map(math.isnan, found.mean.get(NAMES["fa"], ()))):
         _show.line("–: factor analysis needs fewer components than features.")
+    for name in _stayed(found):
+        _show.line(
+            f"{name} stayed PCA: no gain on its validation rows that is beyond doubt. More of them "
+            "may show one: --training.validation-fraction 0.25."
+        )
+
+
+def _stayed(found: "Comparison") -> list[str]:
+    """Return the models that explain what PCA does, in every split and for every K."""
+    pca = found.fve.get(NAMES["pca"])
+    if pca is None:
+        return []
+    models = {name: fve for name, fve in found.fve.items() if name not in NAMES.values()}
+    return [name for name, fve in models.items() if abs(fve - pca).max() < 1e-4]
 
 
 def _columns(found: "Comparison") -> "list[list[Text]]":
