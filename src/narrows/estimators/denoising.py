@@ -61,7 +61,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 10))
     >>> model = DenoisingAutoencoder(2, max_epochs=20, random_state=0).fit(X)
-    >>> noisy = X + 0.5 * rng.normal(size=X.shape)
+    >>> noisy = model.corrupt(X, random_state=1)
     >>> bool(((model.denoise(noisy) - X) ** 2).mean() < ((noisy - X) ** 2).mean() / 2)
     True
     """
