@@ -24,7 +24,7 @@ def brute_force(model, rows):
 
 
 @pytest.mark.parametrize("circular", [(), (1,)])
-@pytest.mark.parametrize("code", ["identity", "sigmoid", "tanh"])
+@pytest.mark.parametrize("code", ["identity", "sigmoid", "tanh", lambda raw: raw.softmax(-1)])
 @pytest.mark.parametrize("hidden", [(), (16,), (16, 8)])
 def test_exact_against_brute_force(hidden, code, circular):
     model = Autoencoder(
@@ -101,6 +101,12 @@ def test_strength_contracts():
         norms.append(model.sensitivity(X).mean())
         np.testing.assert_allclose(model.sensitivity(X), brute_force(model, X), rtol=1e-9)
     assert norms[0] > norms[1] > norms[2]
+
+
+def test_sensitivity_needs_no_target():
+    model = ContractiveAutoencoder(architecture=Dense((16,)), **quick())
+    model.fit(X, target=X[:, :2])
+    assert (model.sensitivity(X) > 0).all()
 
 
 def test_weights_are_tied_by_default():

@@ -89,6 +89,33 @@ def test_a_function_corrupts():
     assert Autoencoder(corruption=halve, **quick()).fit(X).score(X) > 0
 
 
+def test_a_function_that_works_in_place_leaves_the_data_alone():
+    def add(x, generator):
+        x += torch.randn(x.shape, generator=generator)
+        return x
+
+    def added(x, generator):
+        return x + torch.randn(x.shape, generator=generator)
+
+    losses = [
+        DenoisingAutoencoder(corruption=c, **quick()).fit(X).history_["validation_loss"]
+        for c in (add, added)
+    ]
+    np.testing.assert_array_equal(*losses)
+
+
+def test_corrupted_rows_keep_offsets_holes_and_need_no_target():
+    model = DenoisingAutoencoder(missing="ignore", **quick()).fit(X, target=X[:, :2])
+    shift = model.code_shift(X, random_state=1)
+    far = DenoisingAutoencoder(missing="ignore", **quick()).fit(1e6 + 1e-3 * X, target=X[:, :2])
+    assert far.code_shift(1e6 + 1e-3 * X, random_state=1) == pytest.approx(shift, rel=0.2)
+    holes = X.copy()
+    holes[3, 2] = np.nan
+    assert np.array_equal(np.isnan(model.corrupt(holes)), np.isnan(holes))
+    with pytest.raises(ValueError, match="learned from rows that are their own target"):
+        model.log_density_gradient(X)
+
+
 def test_emphasis_weighs_what_was_hit():
     settings = quick(max_epochs=30, hidden_layer_sizes=())
     models = [

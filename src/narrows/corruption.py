@@ -57,8 +57,8 @@ class Clean(Corruption):
 class GaussianNoise(Corruption):
     """Add Gaussian noise of one width to every value, ``x + strength ε``.
 
-    What it learns tells the slope of the density: ``(reconstruct(x) - x) / strength²`` estimates
-    the gradient of ln p (Alain & Bengio 2014, JMLR 15, 3563-3593).
+    What it learns tells the slope of the density: ``(reconstruct(x) - x) / strength²``, in scaled
+    units, estimates the gradient of ln p (Alain & Bengio 2014, JMLR 15, 3563-3593).
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class Custom(Corruption):
         self.function = function
 
     def __call__(self, x: Rows, generators: Generators) -> tuple[Rows, None]:
-        return torch.stack([self.function(x[r], g) for r, g in enumerate(generators)]), None
+        return torch.stack([self.function(x[r].clone(), g) for r, g in enumerate(generators)]), None
 
 
 class Unkept(Corruption):

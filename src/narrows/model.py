@@ -34,7 +34,7 @@ class Disturbance:
     @property
     def emphasised(self) -> bool:
         """Whether values that were hit count differently."""
-        return self.emphasis[0] != self.emphasis[1]
+        return self.emphasis != (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -176,13 +176,13 @@ class Model(nn.Module):
 
     def losses(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row"]:
         """Return the reconstruction loss of each level and row, summed over the event."""
-        return self._entries(self.record(batch)).sum(-1)
+        return self._entries(self._all_levels(batch)).sum(-1)
 
     def deviance(
         self, batch: Batch, null: Float[Tensor, " output"]
     ) -> tuple[Float[Tensor, "{self.n_restarts} level"], Float[Tensor, "{self.n_restarts} level"]]:
         """Return summed half-deviances of the reconstruction and of a constant `null` output."""
-        record = self.record(batch)
+        record = self._all_levels(batch)
         likelihood = self.blueprint.likelihood
         perfect = _observed(likelihood.saturated(batch.target, self.log_width), record)
         constant = replace(record, outputs=null.expand_as(record.outputs))
@@ -222,8 +222,7 @@ class Model(nn.Module):
             outputs = self.decoder(inputs.reshape(-1, n_rows, n_features), levels)
         return outputs.reshape(n_restarts, n_levels, n_rows, -1)
 
-    def record(self, batch: Batch) -> Record:
-        """Return what a forward pass through all levels computes, without noise."""
+    def _all_levels(self, batch: Batch) -> Record:
         n = self.n_levels
         levels = Levels(self._masks[:n], self._weights[:n], self._index[:n])
         return self._record(batch, self.encode(batch.x), levels)
@@ -239,12 +238,14 @@ class Model(nn.Module):
             features,
             outputs,
             width,
-            self._encoding(batch.x.device),
+            self.encoding(batch.x.device),
         )
 
-    def _encoding(self, where: torch.device) -> Encoding:
+    def encoding(self, where: torch.device) -> Encoding:
+        """Return how the code comes about, for terms that differentiate it."""
         network, layout, layer = self.encoder, self.blueprint.layout, None
-        if isinstance(network, DenseNetwork) and len(network.weights) == 1 and not layout.circular:
+        elementwise = self.blueprint.code.elementwise and not layout.circular
+        if isinstance(network, DenseNetwork) and len(network.weights) == 1 and elementwise:
             layer = network.weights[0]
         return Encoding(
             network, lambda raw: self.blueprint.code(raw, layout), layer, self._noise(where)

@@ -64,7 +64,7 @@ def schedule(kind: str, progress: float) -> float:
 
 
 def mean_loss(model: nn.Module, batches: Batched) -> Float[Tensor, " restart"]:
-    """Return the objective of each restart on all rows, without noise."""
+    """Return the objective of each restart on all rows, as a model evaluates it."""
     model.eval()
     with torch.no_grad():
         sums = [sum(model(batch)) * len(batch) for batch in batches]

@@ -11,7 +11,7 @@ import torch
 from sklearn.base import clone
 
 from narrows._errors import nearest
-from narrows.corruption import Clean, Corruption, Custom, Unkept
+from narrows.corruption import Clean, Custom, Unkept
 from narrows.engine import devices
 from narrows.engine.training import Training
 from narrows.estimators._fitting import Recipe
@@ -22,7 +22,7 @@ from narrows.nn.ordering import Ordering
 from narrows.nn.scale import SCALES, Scale
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
-from narrows.parts import resolve
+from narrows.parts import Part, resolve
 
 MISSING = ("error", "ignore")
 CIRCULAR_OUTPUT = ("angle", "cos_sin")
@@ -201,7 +201,7 @@ def disturbed(
         That of a corruption given by name.
     emphasis : pair of float
     """
-    if callable(corruption) and not isinstance(corruption, Corruption | type):
+    if callable(corruption) and not isinstance(corruption, Part | type):
         corruption = Custom(corruption)
     part = clone(resolve("corruption", corruption))
     if isinstance(part, Clean):

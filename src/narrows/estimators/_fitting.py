@@ -118,7 +118,7 @@ def _row_objective(
 
 
 def _certain(gain: Float[Tensor, "restart row"]) -> Bool[Tensor, " restart"]:
-    """Return which restarts gain by a paired test at 1 %, one-sided: Student's or Hall's.
+    """Return which restarts gain by a paired test, nominally at 1 %: Student's or Hall's.
 
     Gains are skewed: a few rows that PCA rebuilds worst gain most, and hide the rest from
     Student's t. Hall's transformation of it takes the skewness into account (Hall 1992,

@@ -37,7 +37,7 @@ class Autoencoder(BaseAutoencoder):
     ordering : str or Ordering, default="none"
         What ranks the components: "collective", "boosted", "shared", "nested".
     penalties : sequence of str or Penalty, default=()
-        Terms added to the loss: "l1", "decorrelation".
+        Terms added to the loss: "l1", "contractive", "decorrelation".
     corruption : str, Corruption or callable, default="none"
         What training does to its input: "gaussian", "masking", "salt_and_pepper", "dropout", or a
         function of scaled rows and a torch.Generator.

@@ -15,7 +15,9 @@ from narrows.nn.activation import Activation
 from narrows.nn.code import Code, Plain
 from narrows.nn.dense import Architecture, Dense
 from narrows.objective.likelihoods import Likelihood
-from narrows.objective.penalties import Contractive
+from narrows.objective.penalties import Contractive, squared_jacobian
+
+CPU = torch.device("cpu")
 
 
 @documented
@@ -117,7 +119,6 @@ class ContractiveAutoencoder(BaseAutoencoder):
 
     def sensitivity(self, X: Any) -> Float[np.ndarray, " row"]:
         """Return ``Σ_k ‖∂h_k/∂x‖²`` of each row, exact, with respect to the scaled input."""
-        penalty, model = Contractive(1.0), self._model_of(self)
-        batches = self._batches(*self._checked_pair(X, None), None)
-        with torch.no_grad():
-            return np.concatenate([penalty(model.record(batch))[0].numpy() for batch in batches])
+        model = self._model_of(self)
+        encoding, n_features = model.encoding(CPU), model.blueprint.layout.n_features
+        return self._map(X, lambda x: squared_jacobian(encoding, x[None], n_features)[0])

@@ -15,6 +15,7 @@ from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import Choice, choose, disturbed
 from narrows.estimators._docs import documented
 from narrows.estimators._fitting import seeds
+from narrows.estimators._rows import check_finite, scaled
 from narrows.nn.activation import Activation
 from narrows.nn.dense import Architecture
 from narrows.objective.likelihoods import Gaussian, Likelihood
@@ -118,11 +119,23 @@ class DenoisingAutoencoder(BaseAutoencoder):
         return self.reconstruct(X)
 
     def corrupt(self, X: Any, *, random_state: Any = None) -> Array:
-        """Return rows corrupted as in training, in the units and shape of the data."""
-        rows = self._scaled(X)
-        noisy = self._corrupted(rows, random_state)
-        values = self._input_scale.invert(noisy.double()).numpy()
-        return values.reshape(-1, *self._event_shape).astype(self._number)
+        """Return rows corrupted as the settings say, in the units and shape of the data.
+
+        Missing entries stay missing. Salt and pepper are the extremes of the rows given.
+        """
+        return self._corrupt(X, random_state).astype(self._number)
+
+    def _corrupt(self, X: Any, random_state: Any) -> Array:
+        """Return corrupted rows in double precision, which large offsets need."""
+        rows, seen = self._scaled(X)
+        found = disturbed(self.corruption, self.strength)
+        if found is not None:
+            drawn = generators(seeds(random_state, 1), torch.device("cpu"))
+            rows = found.corruption(rows[None], drawn)[0][0]
+        values = self._input_scale.invert(rows.double()).numpy()
+        if seen is not None:
+            values[~seen.numpy()] = np.nan
+        return values.reshape(-1, *self._event_shape)
 
     def code_shift(self, X: Any, *, model: Any = None, random_state: Any = None) -> float:
         """Return how far codes move under the corruption, as a share of their spread.
@@ -138,7 +151,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         random_state : int, RandomState, Generator or None, default=None
             Seed of the corruption.
         """
-        noisy = self.corrupt(X, random_state=random_state)
+        noisy = self._corrupt(X, random_state)
         coder = self if model is None else model
         clean, moved = coder._pairs(X), coder._pairs(noisy)
         return float(((moved - clean) ** 2).sum() / ((clean - clean.mean(0)) ** 2).sum())
@@ -148,10 +161,10 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
         ``(reconstruct(x) - x) / σ²``, per unit of the data: the density meant is that of the data
         with the noise added (Alain & Bengio 2014, JMLR 15, 3563-3593). Needs gaussian corruption
-        and likelihood.
+        and likelihood, and the settings the model was fitted with.
         """
         width = self._noise_width()
-        rows = self._scaled(X).double()
+        rows = self._scaled(X)[0].double()
         clean = torch.as_tensor(self._reconstructed(X, None)).reshape(rows.shape)
         pull = (self._input_scale.apply(clean.numpy(), torch.float64) - rows) / width**2
         return (pull.numpy() / self._input_scale.width).astype(self._number)
@@ -184,7 +197,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
                 "Write n_steps=100, step=0.1."
             )
         rng = np.random.default_rng(seeds(random_state, 1)[0])
-        rows = self._scaled(X).double().numpy()
+        rows = self._scaled(X)[0].double().numpy()
         scale, shape = self._input_scale, (-1, *self._event_shape)
         for _ in range(n_steps):
             data = scale.invert(torch.from_numpy(rows)).numpy().reshape(shape)
@@ -197,6 +210,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
         found = disturbed(self.corruption, self.strength)
         likelihood = self._model_of(self).blueprint.likelihood
         noise = None if found is None else found.corruption
+        if self._has_target:
+            raise ValueError(
+                "The gradient of the log-density is learned from rows that are their own target. "
+                "Fit again without target=."
+            )
         if not isinstance(noise, GaussianNoise) or not isinstance(likelihood, Gaussian):
             raise ValueError(
                 "The gradient of the log-density is learned under gaussian noise and squared error "
@@ -205,13 +223,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             )
         return float(noise.strength)
 
-    def _scaled(self, X: Any) -> torch.Tensor:
-        rows, targets = self._checked_pair(X, None)
-        return self._batch(rows, targets, None, None, self._dtype).x
-
-    def _corrupted(self, rows: torch.Tensor, random_state: Any) -> torch.Tensor:
-        found = disturbed(self.corruption, self.strength)
-        if found is None:
-            return rows
-        drawn = generators(seeds(random_state, 1), torch.device("cpu"))
-        return found.corruption(rows[None], drawn)[0][0]
+    def _scaled(self, X: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return scaled rows, missing entries filled, and which were seen if any were not."""
+        rows = self._known_rows(X)
+        check_finite("X", rows, self.missing)
+        return scaled(rows, self._input_scale, self._input_mean, self._dtype)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from narrows.nn.activation import Activation, activation, identity
+from narrows.nn.activation import ACTIVATIONS, Activation, activation, identity
 from narrows.parts import Part
 
 
@@ -85,6 +85,11 @@ class Code(Part, ABC):
     def linear(self) -> bool:
         """Whether plain components are the encoder's raw output."""
 
+    @property
+    @abstractmethod
+    def elementwise(self) -> bool:
+        """Whether each plain component is known to depend on one raw output alone."""
+
     @abstractmethod
     def __call__(
         self, raw: Float[Tensor, "restart row feature"], layout: Layout
@@ -116,6 +121,10 @@ class Plain(Code):
     @property
     def linear(self) -> bool:
         return activation(self.activation) is identity
+
+    @property
+    def elementwise(self) -> bool:
+        return activation(self.activation) in ACTIVATIONS.values()
 
     def __call__(
         self, raw: Float[Tensor, "restart row feature"], layout: Layout

@@ -55,8 +55,9 @@ class L1(Penalty):
 class Contractive(Penalty):
     """How much the code answers to small changes of the input: ``strength Σ_k ‖∂h_k/∂x‖²``.
 
-    With respect to the scaled input. Exact unless probes are asked for: in closed form for an
-    encoder of one layer, by one vector-Jacobian product per feature for deeper ones.
+    With respect to the scaled input. In closed form for an encoder of one layer, by vector-Jacobian
+    products on K copies of the rows for deeper ones: exact, unless fewer probes than features are
+    asked for. Under dropout each copy has its own mask.
 
     Parameters
     ----------
@@ -86,17 +87,28 @@ class Contractive(Penalty):
         self.n_probes = n_probes
 
     def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
-        encoding, n_restarts = record.encoding, len(record.features)
-        learning = torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = record.x.detach().expand(n_restarts, *record.x.shape)
-            if encoding.layer is not None:
-                squares = _of_one_layer(encoding, x, encoding.layer)
-            elif self.n_probes is None:
-                squares = _in_directions(encoding, x, torch.eye(record.features.shape[2]).to(x))
-            else:
-                squares = _probed(encoding, x, record.features.shape[2], self.n_probes)
-        return self.strength * (squares if learning else squares.detach())
+        n_restarts, _, n_features = record.features.shape
+        x = record.x.expand(n_restarts, *record.x.shape)
+        return self.strength * squared_jacobian(record.encoding, x, n_features, self.n_probes)
+
+
+def squared_jacobian(
+    encoding: Encoding,
+    x: Float[Tensor, "restart row value"],
+    n_features: int,
+    n_probes: int | None = None,
+) -> Float[Tensor, "restart row"]:
+    """Return ``Σ_k ‖∂h_k/∂x‖²`` of each row, or an estimate by fewer probes than features."""
+    learning = torch.is_grad_enabled()
+    with torch.enable_grad():
+        if encoding.layer is not None:
+            squares = _of_one_layer(encoding, x, encoding.layer)
+        elif n_probes is None or n_probes >= n_features:
+            squares = _in_directions(encoding, x, torch.eye(n_features).to(x), learning)
+        else:
+            signs = _signs(encoding, x, n_features, n_probes)
+            squares = _in_directions(encoding, x, signs, learning) / n_probes
+    return squares if learning else squares.detach()
 
 
 def _of_one_layer(encoding: Encoding, x: Tensor, weight: Tensor) -> Float[Tensor, "restart row"]:
@@ -106,22 +118,25 @@ def _of_one_layer(encoding: Encoding, x: Tensor, weight: Tensor) -> Float[Tensor
     return (slope.square() * weight.square().sum(1, keepdim=True)).sum(-1)
 
 
-def _probed(encoding: Encoding, x: Tensor, n_features: int, n: int) -> Float[Tensor, "restart row"]:
-    """Return the mean of ``‖vᵀJ‖²`` over `n` random vectors of signs, drawn for every row."""
+def _signs(encoding: Encoding, x: Tensor, n_features: int, n: int) -> Tensor:
+    """Return `n` random vectors of signs for every row, of shape (restart, row, n, feature)."""
     shape = (x.shape[1], n, n_features)
     draws = [torch.randint(2, shape, generator=g, device=x.device) for g in encoding.generators]
-    return _in_directions(encoding, x, torch.stack(draws).to(x) * 2 - 1) / n
+    return torch.stack(draws).to(x) * 2 - 1
 
 
 def _in_directions(
-    encoding: Encoding, x: Float[Tensor, "restart row value"], directions: Tensor
+    encoding: Encoding,
+    x: Float[Tensor, "restart row value"],
+    directions: Tensor,
+    learning: bool,
 ) -> Float[Tensor, "restart row"]:
     """Return ``Σ_v ‖vᵀJ‖²``, for all rows and directions at once, by copies of the rows."""
     n_directions, n_features = directions.shape[-2:]
-    copies = x.repeat_interleave(n_directions, 1).requires_grad_()
+    copies = x.detach().repeat_interleave(n_directions, 1).requires_grad_()
     features = encoding.code(encoding.network(copies))
     along = features.reshape(*x.shape[:2], n_directions, n_features) * directions
-    (slope,) = torch.autograd.grad(along.sum(), copies, create_graph=True)
+    (slope,) = torch.autograd.grad(along.sum(), copies, create_graph=learning)
     return slope.square().sum(-1).reshape(*x.shape[:2], n_directions).sum(-1)
 
 
