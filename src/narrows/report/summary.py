@@ -248,7 +248,7 @@ def _restarts(s: Subject) -> Table:
     head = ["restart", "epoch kept", f"{where} loss", f"{where} FVE", "held-out FVE"]
     caption = (
         "Epoch 0 is the start, PCA by default; a restart goes back to it where its gain on the "
-        "validation rows is below the standard error of that gain. Loss: objective per value with "
+        "validation rows is in doubt (a paired test at 1 %). Loss: objective per value with "
         f"the weights kept. FVE of all components.{_cut(n, len(s.fve))}"
     )
     return Table(head, rows, caption, marked=s.used if s.used < n else None)
