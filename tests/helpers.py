@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from sklearn.base import clone
 
-from narrows import Training
+from narrows import Plain, Training
 from narrows.parts import ESTIMATORS, PARTS, load
 
 RANKED = [name for name in PARTS["ordering"] if name != "none"]
@@ -17,6 +17,12 @@ def quick(**settings) -> dict:
     common = {"hidden_layer_sizes": (16,), "max_epochs": 5, "batch_size": 32}
     training = Training(**{"validation_fraction": 0.3, **own})
     return {**common, "learning_rate": 0.02, "random_state": 0, "training": training, **settings}
+
+
+def suited(penalties) -> dict:
+    """Settings that penalties need: the firing rates of KL sparsity are of units in [0, 1]."""
+    names = [str(penalty).lower() for penalty in penalties]
+    return {"code": Plain("sigmoid")} if any("kl" in name for name in names) else {}
 
 
 def estimators(**settings) -> Iterator:

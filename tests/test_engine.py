@@ -9,7 +9,7 @@ from sklearn.base import clone
 from torch import nn
 
 import narrows
-from helpers import estimators, quick, short_name, table
+from helpers import estimators, quick, short_name, suited, table
 from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training
 from narrows._errors import NonFiniteLossError
 from narrows.data import batches
@@ -53,7 +53,8 @@ def test_best_weights_are_restored(estimator):
 
 
 def test_history_has_a_loss_per_epoch_term_and_restart():
-    model = Autoencoder(**quick(penalties=list(PARTS["penalty"]), n_init=3)).fit(table())
+    penalties = {"penalties": list(PARTS["penalty"]), **suited(PARTS["penalty"])}
+    model = Autoencoder(**quick(**penalties, n_init=3)).fit(table())
     shapes = {name: np.shape(values) for name, values in model.history_.items()}
     assert shapes == {
         "train_loss": (5, 1 + len(PARTS["penalty"]), 3),
@@ -154,7 +155,8 @@ def test_decay_and_clipping_act_on_each_restart_alone():
 def test_any_number_of_rows_is_trained_on(n_rows):
     """Fewer than a batch; batches with a remainder of one row."""
     X = table(n_rows=n_rows)
-    settings = quick(penalties=list(PARTS["penalty"]), n_components=1, validation_fraction=0)
+    penalties = {"penalties": list(PARTS["penalty"]), **suited(PARTS["penalty"])}
+    settings = quick(**penalties, n_components=1, validation_fraction=0)
     model = Autoencoder(**settings).fit(X)
     assert np.isfinite(model.history_["train_loss"]).all()
     assert np.isfinite(Autoencoder(**quick()).fit(X).transform(X)).all()

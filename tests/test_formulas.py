@@ -9,7 +9,7 @@ from scipy import special, stats
 from sklearn import metrics
 
 import narrows
-from helpers import TARGETS, quick, table
+from helpers import TARGETS, quick, suited, table
 from narrows.data.batches import Batch
 from narrows.estimators._fitting import _certain
 from narrows.model import Blueprint, Model
@@ -234,15 +234,16 @@ LEVELS = {
 
 def build(ordering, likelihood="gaussian", penalties=(), circular=(1,)):
     """A model with random weights, in double precision, and rows that it reads."""
+    code = suited(penalties).get("code")
     blueprint = Blueprint(
         narrows.Dense((7,), init="random"),
-        resolve("code", None),
-        Layout(K, circular),
+        resolve("code", code),
+        Layout(K, () if code else circular),
         resolve("ordering", ordering),
         resolve("likelihood", likelihood),
         tuple(resolve("penalty", penalty) for penalty in penalties),
-        N_VALUES,
-        N_VALUES,
+        (N_VALUES,),
+        (N_VALUES,),
     )
     model = Model(blueprint, 1).double()
     generator = torch.Generator().manual_seed(0)
@@ -382,6 +383,11 @@ def decorrelation(h):
     return np.sum(np.triu(np.corrcoef(h.T), 1) ** 2)
 
 
+def kl_sparsity(h, rate=0.05):
+    mean = h.mean(0)
+    return stats.entropy([[rate] * len(mean), [1 - rate] * len(mean)], [mean, 1 - mean]).sum()
+
+
 def of_codes(penalty):
     """A penalty of codes as one of a map from inputs to codes."""
     return lambda encode, x: penalty(encode(x))
@@ -397,6 +403,8 @@ PENALTY = {
     "l1": of_codes(l1),
     "contractive": contraction,
     "decorrelation": of_codes(decorrelation),
+    "kl_sparsity": of_codes(kl_sparsity),
+    "revival": lambda encode, x: 0.0,  # in evaluation; see test_sparse for training
 }
 
 
@@ -404,7 +412,8 @@ PENALTY = {
 def test_penalty(name):
     penalty = load(PARTS["penalty"][name])(strength=0.7)
     model, batch = build("none", penalties=[penalty], circular=())
-    expected = 0.7 * PENALTY[name](lambda x: dense(model.encoder, x, 0), array(batch.x))
+    link = special.expit if suited([name]) else identity
+    expected = 0.7 * PENALTY[name](lambda x: link(dense(model.encoder, x, 0)), array(batch.x))
     assert model.terms(batch)[1].item() == pytest.approx(expected, rel=1e-6)
 
 
@@ -412,7 +421,7 @@ def test_penalty(name):
 def test_scores_and_loss_terms(name):
     X = table(name)
     settings = {"likelihood": name, "penalties": list(PARTS["penalty"]), "precision": "float64"}
-    model = narrows.Autoencoder(**quick(**settings)).fit(X)
+    model = narrows.Autoencoder(**quick(**settings, **suited(PARTS["penalty"]))).fit(X)
     scale = standardise(X) if resolve("likelihood", name).scales_target else identity
     mean = scale(model.reconstruct(X).astype(float))
     losses = REFERENCE[name][1](scale(X), mean, learned_width(model, 0)).sum(1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers import quick, table
-from narrows import Autoencoder, Decorrelation, Dense, Plain, SaltAndPepper
+from narrows import L1, Autoencoder, Decorrelation, Dense, Plain, Revival, SaltAndPepper, TopK
 from narrows.data.batches import Batch
 from narrows.parts import PARTS
 
@@ -20,12 +20,17 @@ VARIANTS = {
             Dense((16,), tied=True, init="random"),
             Dense((16,), dropout=0.1, init="random"),
             Dense((), init="random"),
+            Dense((16,), unit_norm=True, decoder_layer_sizes=(8, 8)),
             Dense((16, 16)),
         ]
     },
-    "code": {"plain": ["plain", Plain("tanh")]},
+    "code": {"plain": ["plain", Plain("tanh"), Plain("sigmoid")], "top_k": [TopK(2)]},
     "corruption": {"salt_and_pepper": [SaltAndPepper(0.1)]},
-    "penalty": {"decorrelation": [Decorrelation(0.1)]},
+    "penalty": {
+        "l1": [L1(), L1(layer=1)],
+        "decorrelation": [Decorrelation(0.1)],
+        "revival": [Revival(patience=50)],
+    },
 }
 
 
@@ -44,6 +49,16 @@ AXES = {
     "corruption": variants("corruption"),
     "missing": ["error", "ignore"],
 }
+
+
+def refused(choice):
+    """Why a choice is refused, if it holds one of the pairs that docs/pairs.md lists."""
+    unit = repr(choice["code"]) == "Plain(activation='sigmoid')" and not choice["circular"]
+    if choice["penalties"] == ["kl_sparsity"] and not unit:
+        return "KLSparsity needs units between 0 and 1"
+    hidden = getattr(choice["architecture"], "hidden_layer_sizes", (1,))
+    deeper = choice["penalties"] and getattr(choice["penalties"][0], "layer", None)
+    return "layer=1 of L1 must be left out" if deeper and not hidden else None
 
 
 def pairs(choice):
@@ -73,9 +88,13 @@ def describe(choice):
 def test_parts_train_together(choice):
     """They beat the mean predictor at every level, and every parameter receives a gradient."""
     X = table(choice["likelihood"])
+    if reason := refused(choice):
+        with pytest.raises(ValueError, match=reason):
+            Autoencoder(3, **quick(**choice)).fit(X)
+        return
     if choice["missing"] == "ignore" and choice["likelihood"] != "categorical":
         X[np.random.default_rng(0).random(X.shape) < 0.05] = np.nan
-    model = Autoencoder(3, **quick(**choice, max_epochs=15, n_init=2)).fit(X)
+    model = Autoencoder(3, **quick(**choice, max_epochs=25, n_init=2)).fit(X)
     assert (model.fve(X) > 0).all()
     # Rare, large corruptions leave few validation rows in doubt whether PCA was beaten.
     assert model.history_["best_epoch"][model._best] > 0 or choice["corruption"] != "none"

@@ -580,8 +580,8 @@ HUGE = 10**15
             "n_components=1000000000000000 is not a whole number from 1 to {all}.",
         ),
         (
-            _set("blueprint", "n_values", to=HUGE),
-            "n_values=1000000000000000 is not a whole number from 1 to {all}.",
+            _set("event_shape", to=[HUGE]),
+            "event_shape=1000000000000000 is not a whole number from 1 to {all}.",
         ),
         (
             _set("n_restarts", to=HUGE),
@@ -602,11 +602,7 @@ HUGE = 10**15
             "activation='__import__' is not known. Known are: identity, silu, elu, relu, "
             "leaky_relu, gelu, selu, softplus, tanh, sigmoid, sin; or give a function of a tensor.",
         ),
-        (
-            _set("event_shape", to=[HUGE]),
-            "event_shape=1000000000000000 is not a whole number from 1 to 6.",
-        ),
-        (_set("event_shape", to=[2, 2]), "event_shape=[2, 2] does not hold 6 values."),
+        (_set("event_shape", to=[2, 2]), "The tensors are not those of the network."),
         (_set("best", to=2), "best=2 is not a whole number from 0 to 1."),
         (_set("n_iter", to=3), "n_iter=3 is not a whole number from 2 to 2."),
         (_set("feature_names", to=["a"]), "feature_names=['a'] are not 6 names."),

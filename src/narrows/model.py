@@ -1,5 +1,6 @@
 """Parts put together: one module whose forward pass returns losses."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,12 +10,14 @@ from torch import Tensor, nn
 
 from narrows.corruption import Corruption
 from narrows.data.batches import Batch
+from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
-from narrows.nn.dense import Architecture, DenseNetwork
+from narrows.nn.dense import DenseNetwork
 from narrows.nn.ordering import Levels, Ordering
-from narrows.nn.record import Encoding, Record
+from narrows.nn.record import Encoding, Record, Units
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
+from narrows.parts import snake_case
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,36 @@ class Blueprint:
     ordering: Ordering
     likelihood: Likelihood
     penalties: tuple[Penalty, ...]
-    n_values: int
-    n_outputs: int
+    event_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+
+    @property
+    def n_values(self) -> int:
+        """Values of one row of the input."""
+        return math.prod(self.event_shape)
+
+    @property
+    def n_outputs(self) -> int:
+        """Values of one row of the target."""
+        return math.prod(self.target_shape)
+
+    def sizes(self, n_restarts: int) -> Sizes:
+        """Return the shapes that networks are built for."""
+        n_decoders = self.ordering.n_decoders(self.layout.n_components)
+        shapes = self.event_shape, self.target_shape
+        return Sizes(*shapes, self.layout.n_features, n_restarts, n_decoders)
 
     @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the terms of the objective: "reconstruction", then the penalties."""
-        return ("reconstruction", *(type(p).__name__.lower() for p in self.penalties))
+        return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties))
 
 
 class Model(nn.Module):
     """Restarts of one autoencoder side by side.
 
-    Every tensor leads with an axis of restarts times a number of its own, so that one restart can
-    be cut out. Inputs and outputs are flat and scaled; shapes and units belong to the estimators.
+    Every tensor of its state leads with an axis of restarts times a number of its own, so that one
+    restart can be cut out. Inputs and outputs are flat and scaled; units belong to the estimators.
 
     Parameters
     ----------
@@ -71,6 +90,7 @@ class Model(nn.Module):
     _masks: Tensor
     _weights: Tensor
     _index: Tensor
+    _idle: Tensor
 
     def __init__(self, blueprint: Blueprint, n_restarts: int) -> None:
         super().__init__()
@@ -79,10 +99,14 @@ class Model(nn.Module):
         b = blueprint
         n_components = b.layout.n_components
         self.n_levels = len(b.ordering.masks(n_components))
-        self.n_decoders = b.ordering.n_decoders(n_components)
-        self.encoder, self.decoder = b.architecture.build(
-            b.n_values, b.layout.n_features, b.n_outputs, n_restarts, self.n_decoders
-        )
+        sizes = b.sizes(n_restarts)
+        self.n_decoders = sizes.n_decoders
+        self.encoder, self.decoder = b.architecture.build(sizes)
+        for penalty in b.penalties:
+            penalty.check(self.encoder.n_hidden)
+        self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
+        self._counts_idle = any(penalty.counts_idle for penalty in b.penalties)
+        self.register_buffer("_idle", torch.zeros(n_restarts, 1, b.layout.n_features), False)
         width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.noise]
         shape = (n_restarts, self.n_levels, 1, width or 1)
         self.log_width = None if width is None else nn.Parameter(torch.zeros(shape))
@@ -107,12 +131,14 @@ class Model(nn.Module):
         self, x: Float[Tensor, "row value"]
     ) -> Float[Tensor, "{self.n_restarts} row feature"]:
         """Return the features of the code."""
-        return self._encoded(x.expand(self.n_restarts, *x.shape))
+        raw = self.encoder(x.expand(self.n_restarts, *x.shape))
+        return self.blueprint.code(raw, self.blueprint.layout)
 
-    def _encoded(
-        self, x: Float[Tensor, "{self.n_restarts} row value"]
-    ) -> Float[Tensor, "{self.n_restarts} row feature"]:
-        return self.blueprint.code(self.encoder(x), self.blueprint.layout)
+    def hidden(self, x: Float[Tensor, "row value"]) -> list[Float[Tensor, "restart row unit"]]:
+        """Return the activations of the encoder's hidden layers."""
+        kept: list[Tensor] = []
+        self.encoder(x.expand(self.n_restarts, *x.shape), None, kept)
+        return kept
 
     def decode(
         self, features: Float[Tensor, "restart row feature"], level: int | None = None
@@ -156,9 +182,9 @@ class Model(nn.Module):
             levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
         x = batch.x.expand(self.n_restarts, *batch.x.shape)
         if self.disturbance is None or not self.generators:
-            return self._record(batch, self._encoded(x), levels), levels
+            return self._record(batch, x, levels), levels
         noisy, hit = self.disturbance.corruption(x, self._noise(batch.x.device))
-        record = self._record(batch, self._encoded(noisy), levels)
+        record = self._record(batch, noisy, levels)
         if hit is None or not self.disturbance.emphasised:
             return record, levels
         on, off = self.disturbance.emphasis
@@ -194,17 +220,17 @@ class Model(nn.Module):
     def select(self, restart: int) -> "Model":
         """Return one restart as a model of its own."""
         model = Model(self.blueprint, 1).to(next(self.parameters()))
-        own = dict(model.named_parameters())
-        for name, tensor in self.named_parameters():
-            own[name].data.copy_(tensor.data.chunk(self.n_restarts)[restart])
+        own = model.state_dict()
+        for name, tensor in self.state_dict().items():
+            own[name].copy_(tensor.chunk(self.n_restarts)[restart])
         return model.eval()
 
     def restore(self, other: "Model", which: Bool[Tensor, " restart"]) -> None:
         """Take some restarts from another model of the same blueprint."""
-        own = dict(self.named_parameters())
-        for name, tensor in other.named_parameters():
+        own = self.state_dict()
+        for name, tensor in other.state_dict().items():
             rows = which.repeat_interleave(len(tensor) // self.n_restarts)
-            own[name].data[rows] = tensor.data[rows]
+            own[name][rows] = tensor[rows]
 
     def _spread(self, masks: Tensor) -> Tensor:
         """Return masks of features from masks of components."""
@@ -225,11 +251,20 @@ class Model(nn.Module):
     def _all_levels(self, batch: Batch) -> Record:
         n = self.n_levels
         levels = Levels(self._masks[:n], self._weights[:n], self._index[:n])
-        return self._record(batch, self.encode(batch.x), levels)
+        return self._record(batch, batch.x.expand(self.n_restarts, *batch.x.shape), levels)
 
-    def _record(self, batch: Batch, features: Tensor, levels: Levels) -> Record:
+    def _record(
+        self, batch: Batch, x: Float[Tensor, "{self.n_restarts} row value"], levels: Levels
+    ) -> Record:
+        """Return what comes of inputs, which may differ from the batch's own by corruption."""
+        hidden: list[Tensor] | None = [] if self._keeps_hidden else None
+        raw = self.encoder(x, None, hidden)
+        features = self.blueprint.code(raw, self.blueprint.layout)
         outputs = self.blueprint.ordering.combine(self._decoded(features, levels.masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
+        if self._counts_idle and self.training:
+            fired = (features.detach() != 0).any(1, keepdim=True)
+            self._idle = torch.where(fired, 0, self._idle + len(batch))
         return Record(
             batch.x,
             batch.target,
@@ -239,7 +274,16 @@ class Model(nn.Module):
             outputs,
             width,
             self.encoding(batch.x.device),
+            hidden or (),
+            Units(raw, self._idle, lambda other: self._loss_from(batch, other)),
         )
+
+    def _loss_from(self, batch: Batch, features: Tensor) -> Float[Tensor, "restart row"]:
+        """Return the loss of each row when its code is another, at the last level."""
+        outputs = self.decode(features, self.n_levels - 1)
+        width = None if self.log_width is None else self.log_width[:, self.n_levels - 1 :][:, :1]
+        loss = self.blueprint.likelihood.loss(batch.target, outputs, width)[:, 0]
+        return (loss if batch.observed is None else loss * batch.observed).sum(-1)
 
     def encoding(self, where: torch.device) -> Encoding:
         """Return how the code comes about, for terms that differentiate it."""

@@ -7,6 +7,7 @@ in one file and a line here; tests, command line and files pick it up from this 
 
 import importlib
 import inspect
+import re
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -16,7 +17,7 @@ from narrows._errors import nearest
 # The first of each axis but the penalties is its default.
 PARTS: dict[str, dict[str, str]] = {
     "architecture": {"dense": "narrows.nn.dense:Dense"},
-    "code": {"plain": "narrows.nn.code:Plain"},
+    "code": {"plain": "narrows.nn.code:Plain", "top_k": "narrows.nn.code:TopK"},
     "ordering": {
         "none": "narrows.nn.ordering:Unordered",
         "collective": "narrows.nn.ordering:Collective",
@@ -42,6 +43,8 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "penalty": {
         "l1": "narrows.objective.penalties:L1",
+        "kl_sparsity": "narrows.objective.penalties:KLSparsity",
+        "revival": "narrows.objective.penalties:Revival",
         "contractive": "narrows.objective.penalties:Contractive",
         "decorrelation": "narrows.objective.penalties:Decorrelation",
     },
@@ -128,6 +131,11 @@ def resolve(axis: str, choice: Any) -> Any:
 def listed(value: Any) -> bool:
     """Return whether an object is a part of the list, which a file can name."""
     return type(value) in _names()
+
+
+def snake_case(name: str) -> str:
+    """Return the name of a class as words: "KLSparsity" is "kl_sparsity"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def to_json(value: Any) -> Any:

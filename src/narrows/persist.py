@@ -241,8 +241,7 @@ def _choices(blueprint: "Blueprint") -> dict[str, Any]:
     """Return the parts of the fitted model: `set_params` may have changed the estimator's."""
     layout = blueprint.layout
     sizes = {"n_components": layout.n_components, "circular": layout.circular}
-    flat = {"n_values": blueprint.n_values, "n_outputs": blueprint.n_outputs}
-    return {axis: getattr(blueprint, axis) for axis in _AXES} | sizes | flat
+    return {axis: getattr(blueprint, axis) for axis in _AXES} | sizes
 
 
 def _passes(stream: Any) -> dict[str, Any]:
@@ -310,7 +309,7 @@ def _arrays_of(estimator: Any) -> dict[str, Array]:
     scales = {"input_scale": e._input_scale, "target_scale": e._target_scale}
     if e._target_scale is e._input_scale:
         del scales["target_scale"]
-    arrays = _named("model", dict(e._ensemble.named_parameters())) | _named("history", e.history_)
+    arrays = _named("model", e._ensemble.state_dict()) | _named("history", e.history_)
     for name, scale in scales.items():
         arrays |= {f"{name}.centre": scale.centre, f"{name}.width": scale.width}
     arrays |= {"input_mean": e._input_mean, "target_mean": e._target_mean}
@@ -325,7 +324,7 @@ def _stream_arrays(estimator: Any) -> dict[str, Array]:
     moments = (stream.optimizer or {"state": {}})["state"].get(0, {})
     arrays = _named("stream.optimizer", {k: v for k, v in moments.items() if v is not None})
     if stream.model is not estimator._ensemble:
-        arrays |= _named("stream.model", dict(stream.model.named_parameters()))
+        arrays |= _named("stream.model", stream.model.state_dict())
     return arrays
 
 
@@ -419,7 +418,7 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
     from narrows.nn.scale import Scale
 
     estimator = _unfitted(settings["estimator"], settings["parameters"])
-    blueprint = _blueprint(settings["blueprint"], sum(a.size for a in arrays.values()))
+    blueprint = _blueprint(settings, sum(a.size for a in arrays.values()))
     model = _model(blueprint, settings["n_restarts"], _below("model", arrays))
     _check_shapes(arrays, model)
     _check_sizes(settings, arrays, model)
@@ -463,16 +462,23 @@ def _blueprint(settings: dict[str, Any], most: int) -> "Blueprint":
     from narrows.model import Blueprint
     from narrows.nn.code import Layout
 
-    n_components, n_values, n_outputs = (
-        _count(name, settings[name], most) for name in ("n_components", "n_values", "n_outputs")
-    )
-    circular = settings["circular"]
+    own = settings["blueprint"]
+    n_components = _count("n_components", own["n_components"], most)
+    shapes = [_shape(name, settings[name], most) for name in ("event_shape", "target_shape")]
+    circular = own["circular"]
     if circular != sorted({_count("circular", j, n_components - 1, 0) for j in circular}):
         raise ValueError(f"circular={circular} does not name different components in order.")
-    chosen = {axis: parts.from_json(settings[axis]) for axis in _AXES}
+    chosen = {axis: parts.from_json(own[axis]) for axis in _AXES}
     _check_kinds(Blueprint, chosen)
     layout = Layout(n_components, tuple(circular))
-    return Blueprint(**chosen, layout=layout, n_values=n_values, n_outputs=n_outputs)
+    return Blueprint(**chosen, layout=layout, event_shape=shapes[0], target_shape=shapes[1])
+
+
+def _shape(name: str, shape: list[Any], most: int) -> tuple[int, ...]:
+    """Return a shape from a file, of at most so many values."""
+    sizes = tuple(_count(name, size, most) for size in shape)
+    _count(name, math.prod(sizes), most)
+    return sizes
 
 
 def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) -> "Model":
@@ -483,16 +489,14 @@ def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) ->
     from narrows.model import Model
 
     b, total = blueprint, sum(array.size for array in arrays.values())
-    n_decoders = b.ordering.n_decoders(b.layout.n_components)
     n = _count("n_restarts", n_restarts, total)
     with torch.device("meta"):
-        sizes = (b.n_values, b.layout.n_features, b.n_outputs, n, n_decoders)
-        networks = b.architecture.build(*sizes)
+        networks = b.architecture.build(b.sizes(n))
     if sum(p.numel() for network in networks for p in network.parameters()) > total:
         raise ValueError("The sizes of the network exceed its tensors.")
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}
     model = Model(b, n).to(tensors[min(tensors)].dtype)
-    own = {name: parameter.data for name, parameter in model.named_parameters()}
+    own = model.state_dict()
     if _kinds(own) != _kinds(tensors):
         raise ValueError("The tensors are not those of the network.")
     for name, tensor in own.items():
@@ -537,9 +541,6 @@ def _check_shapes(arrays: dict[str, Array], model: "Model") -> None:
 def _check_sizes(settings: dict[str, Any], arrays: dict[str, Array], model: "Model") -> None:
     """Raise ValueError unless the sizes in the settings are those of the tensors."""
     b, names = model.blueprint, settings["feature_names"]
-    for name, size in (("event_shape", b.n_values), ("target_shape", b.n_outputs)):
-        if math.prod(_count(name, n, size) for n in settings[name]) != size:
-            raise ValueError(f"{name}={settings[name]} does not hold {size} values.")
     n_features = _count("n_features_in", settings["n_features_in"], b.n_values)
     if names is not None and [*map(type, names)] != [str] * n_features:
         raise ValueError(f"feature_names={names} are not {n_features} names.")

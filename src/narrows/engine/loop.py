@@ -109,7 +109,7 @@ def fit(
     n_restarts = len(start)
     player = Player(model, n_restarts, settings, learning_rate)
     patience = None if validation is None else settings.patience
-    best = Best(player.parameters, start.nan_to_num(math.inf, math.inf), patience)
+    best = Best(list(model.state_dict().values()), start.nan_to_num(math.inf, math.inf), patience)
     n_steps = len(train) * max_epochs
     alive = torch.ones(n_restarts, dtype=torch.bool)
     try:

@@ -80,7 +80,7 @@ class Player:
 
 
 class Best:
-    """The best parameters so far, restart by restart.
+    """The best state of a model so far, restart by restart: parameters and what else it keeps.
 
     A restart that ran out of patience is left alone, as if it had been trained by itself.
 
@@ -91,9 +91,9 @@ class Best:
         Epochs trained when the loss was reached; 0 is the start.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], loss: Tensor, patience: int | None) -> None:
-        self.parameters = parameters
-        self.kept = [parameter.data.clone() for parameter in parameters]
+    def __init__(self, state: Sequence[Tensor], loss: Tensor, patience: int | None) -> None:
+        self.state = state
+        self.kept = [tensor.clone() for tensor in state]
         self.loss = loss.clone()
         self.epoch = torch.zeros(len(loss), dtype=torch.int64)
         self.done = torch.zeros(len(loss), dtype=torch.bool)
@@ -104,16 +104,16 @@ class Best:
         better = (loss < self.loss) & ~self.done
         for restart in better.nonzero().flatten().tolist():
             self.loss[restart], self.epoch[restart] = loss[restart], epoch
-            for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            for kept, tensor in zip(self.kept, self.state, strict=True):
                 size = len(kept) // len(loss)
                 rows = slice(restart * size, (restart + 1) * size)
-                kept[rows] = parameter.data[rows]
+                kept[rows] = tensor[rows]
         if self.patience is not None:
             self.done |= epoch - self.epoch >= self.patience
         return bool(self.done.all())
 
     def restore(self, which: Tensor) -> None:
-        """Put the best parameters of some restarts back, given by a mask."""
-        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+        """Put the best state of some restarts back, given by a mask."""
+        for kept, tensor in zip(self.kept, self.state, strict=True):
             rows = which.repeat_interleave(len(kept) // len(which)).to(kept.device)
-            parameter.data[rows] = kept[rows]
+            tensor[rows] = kept[rows]

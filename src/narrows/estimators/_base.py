@@ -126,7 +126,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             self._validation(rows, targets, weight, held, validation, settings),
             given=validation is not None,
         )
-        recipe = settings.recipe(self._input_scale, self._target_scale)
+        recipe = settings.recipe(self._event_shape, self._target_shape)
         model = _fitting.build(recipe, task, children[2:])
         history = _fitting.learn(model, recipe, task, children[1:])
         self._keep(model, history, task)
@@ -170,7 +170,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
         batch = self._batch(rows, targets, weight, present, settings.dtype)
         task = _fitting.Task(batch, None)
-        recipe = settings.recipe(self._input_scale, self._target_scale)
+        recipe = settings.recipe(self._event_shape, self._target_shape)
         if not hasattr(self, "_stream"):
             children = _fitting.seeds(self.random_state, 2 + self.n_init)
             model = _fitting.build(recipe, task, children[2:]) if first else self._ensemble

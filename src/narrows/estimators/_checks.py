@@ -1,5 +1,6 @@
 """Settings of an estimator, checked and resolved to parts."""
 
+import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from narrows.engine import devices
 from narrows.engine.training import Training
 from narrows.estimators._fitting import Recipe
 from narrows.model import Blueprint, Disturbance
+from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code, Layout
-from narrows.nn.dense import Architecture, Dense
+from narrows.nn.dense import Dense
 from narrows.nn.ordering import Ordering
-from narrows.nn.scale import SCALES, Scale
+from narrows.nn.scale import SCALES
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
 from narrows.parts import Part, resolve
@@ -59,10 +61,10 @@ class Checked:
         """Type of the network's numbers."""
         return devices.dtype(training_of(self.estimator).precision)
 
-    def recipe(self, inputs: Scale, targets: Scale) -> Recipe:
-        """Return all that training needs."""
+    def recipe(self, event_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Recipe:
+        """Return all that training needs for events of these shapes."""
         e, c = self.estimator, self.choice
-        n_values, n_outputs = len(inputs.centre), len(targets.centre)
+        n_values, n_outputs = math.prod(event_shape), math.prod(target_shape)
         if e.n_components > n_values:
             warnings.warn(
                 f"n_components={e.n_components} exceeds the {n_values} features: the code is "
@@ -81,8 +83,8 @@ class Checked:
             c.ordering,
             c.likelihood,
             c.penalties,
-            n_values,
-            n_outputs,
+            event_shape,
+            target_shape,
         )
         return Recipe(
             blueprint,

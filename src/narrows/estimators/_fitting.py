@@ -55,7 +55,7 @@ def build(recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]) -> Mo
 
 
 def _starts_as_pca(recipe: Recipe) -> bool:
-    return getattr(recipe.blueprint.architecture, "init", None) == "pca"
+    return recipe.blueprint.architecture.init == "pca"
 
 
 def start_as_pca(model: Model, task: Task) -> None:
@@ -66,8 +66,8 @@ def start_as_pca(model: Model, task: Task) -> None:
     rows, targets, weight = _stacked(parts)
     mean, centre = _mean(rows, weight), _mean(targets, weight)
     centred = (rows - mean) * weight.sqrt()[:, None]
-    tied = bool(getattr(b.architecture, "tied", False))
-    encoder, width = start.linear_codes(centred, b.layout.n_features, whiten=not tied)
+    whiten = not (b.architecture.tied or b.architecture.unit_norm)
+    encoder, width = start.linear_codes(centred, b.layout.n_features, whiten)
     order = _axes_of_features(b)
     encoder, width = encoder[:, order], width[order]
     codes = centred.double() @ encoder
@@ -243,7 +243,7 @@ class Stream:
         """
         order, *noise = (child for seed in self.seeds for child in seed.spawn(1))
         kind, progress = recipe.training.lr_schedule, self.n_passes / recipe.max_epochs
-        before = [parameter.detach().clone() for parameter in self.model.parameters()]
+        before = {name: kept.clone() for name, kept in self.model.state_dict().items()}
         with _placed(self.model, recipe, noise) as where:
             rows = Batches(task.train.to(where), recipe.batch_size)
             player = Player(
@@ -261,8 +261,7 @@ class Stream:
             self.optimizer = player.optimizer.state_dict()
             self.n_passes += 1
         else:
-            for parameter, kept in zip(self.model.parameters(), before, strict=True):
-                parameter.data = kept
+            self.model.load_state_dict(before)
         return loop.History(
             [mean],
             [mean.sum(0)],

@@ -13,8 +13,9 @@ from narrows.data.batches import Batch
 from narrows.data.split import split_rows
 from narrows.estimators import _fitting
 from narrows.model import Blueprint, explained
+from narrows.nn.architecture import Architecture, Network, Sizes
 from narrows.nn.code import Layout, Plain
-from narrows.nn.dense import Architecture, Dense, DenseNetwork, Network, widths
+from narrows.nn.dense import Dense, DenseNetwork
 from narrows.nn.ordering import Ordering
 
 
@@ -74,7 +75,7 @@ def check_order(
         layout=Layout(n_features),
         ordering=_Prefixes(masks),
         penalties=(),
-        n_values=n_features,
+        event_shape=(n_features,),
     )
     quiet = clone(recipe.training).set_params(callbacks=())
     recipe = replace(recipe, blueprint=frozen, training=quiet, verbose=0)
@@ -132,13 +133,11 @@ class _Frozen(Architecture):
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
 
-    def build(
-        self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
-    ) -> tuple[Network, Network]:
+    def build(self, sizes: Sizes) -> tuple[Network, Network]:
         like = self.architecture if isinstance(self.architecture, Dense) else Dense()
         settings = clone(like).set_params(tied=False, init="random")
-        sizes = (n_features, *reversed(widths(like.hidden_layer_sizes)), n_outputs)
-        return _Identity(), DenseNetwork(sizes, n_restarts, n_decoders, settings)
+        back = (sizes.n_features, *like.decoder_widths(), sizes.n_outputs)
+        return _Identity(), DenseNetwork(back, sizes.n_restarts, sizes.n_decoders, settings)
 
 
 class _Identity(Network):
@@ -148,5 +147,7 @@ class _Identity(Network):
     def start(self, weight: Tensor, bias: Tensor) -> None:
         """Do nothing."""
 
-    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
+    ) -> Tensor:
         return x

@@ -9,8 +9,8 @@ from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import Choice, choose, disturbed
 from narrows.estimators._docs import documented
 from narrows.nn.activation import Activation
+from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code
-from narrows.nn.dense import Architecture
 from narrows.nn.ordering import Ordering
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty

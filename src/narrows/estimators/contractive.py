@@ -12,8 +12,9 @@ from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import Choice, choose
 from narrows.estimators._docs import documented
 from narrows.nn.activation import Activation
+from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code, Plain
-from narrows.nn.dense import Architecture, Dense
+from narrows.nn.dense import Dense
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Contractive, squared_jacobian
 

@@ -17,7 +17,7 @@ from narrows.estimators._docs import documented
 from narrows.estimators._fitting import seeds
 from narrows.estimators._rows import check_finite, scaled
 from narrows.nn.activation import Activation
-from narrows.nn.dense import Architecture
+from narrows.nn.architecture import Architecture
 from narrows.objective.likelihoods import Gaussian, Likelihood
 
 

@@ -15,7 +15,7 @@ from narrows.estimators._docs import documented
 from narrows.estimators._fitting import seeds
 from narrows.estimators._ranking import SwapCheck, check_order
 from narrows.nn.activation import Activation
-from narrows.nn.dense import Architecture
+from narrows.nn.architecture import Architecture
 from narrows.nn.ordering import Ordering, Unordered
 from narrows.objective.likelihoods import Likelihood
 
@@ -158,7 +158,7 @@ class HierarchicalAutoencoder(BaseAutoencoder):
         (seed,) = seeds(random_state, 1)
         return check_order(
             self._model.blueprint,
-            check(self).recipe(self._input_scale, self._target_scale),
+            check(self).recipe(self._event_shape, self._target_shape),
             self._frozen(X, target),
             test_fraction=test_fraction,
             n_splits=n_splits,

@@ -129,9 +129,63 @@ class Plain(Code):
     def __call__(
         self, raw: Float[Tensor, "restart row feature"], layout: Layout
     ) -> Float[Tensor, "restart row feature"]:
-        function = activation(self.activation)
-        if not layout.circular:
-            return function(raw)
-        plain, p, q = layout.split(raw)
-        inverse = torch.rsqrt(p.square() + q.square() + 1e-12)
-        return torch.cat([function(plain), p * inverse, q * inverse], -1)
+        return _with_pairs(raw, layout, activation(self.activation))
+
+
+class TopK(Code):
+    """Only the k largest plain components of each row survive, the others are 0.
+
+    Circular components do not take part.
+
+    Parameters
+    ----------
+    k : int, default=8
+        How many survive, at least 1.
+
+    References
+    ----------
+    Makhzani & Frey 2013, k-sparse autoencoders, arXiv:1312.5663.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Autoencoder, TopK
+    >>> X = np.random.default_rng(0).normal(size=(200, 6))
+    >>> codes = Autoencoder(5, code=TopK(2), max_epochs=2).fit_transform(X)
+    >>> int((codes != 0).sum(1).max())
+    2
+    """
+
+    def __init__(self, k: int = 8) -> None:
+        self.k = k
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def elementwise(self) -> bool:
+        return False
+
+    def __call__(
+        self, raw: Float[Tensor, "restart row feature"], layout: Layout
+    ) -> Float[Tensor, "restart row feature"]:
+        return _with_pairs(raw, layout, self._largest)
+
+    def _largest(self, raw: Tensor) -> Tensor:
+        n = raw.shape[-1]
+        if not hasattr(self.k, "__index__") or self.k < 1:
+            raise ValueError(f"k={self.k!r} of TopK must be a whole number, at least 1.")
+        if self.k >= n:
+            return raw
+        kept = raw.topk(self.k, -1)
+        return torch.zeros_like(raw).scatter(-1, kept.indices, kept.values)
+
+
+def _with_pairs(raw: Tensor, layout: Layout, function: Activation) -> Tensor:
+    """Apply a function to plain components, and divide circular pairs by their length."""
+    if not layout.circular:
+        return function(raw)
+    plain, p, q = layout.split(raw)
+    inverse = torch.rsqrt(p.square() + q.square() + 1e-12)
+    return torch.cat([function(plain), p * inverse, q * inverse], -1)

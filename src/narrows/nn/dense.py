@@ -7,7 +7,6 @@ PCA and learns what is not linear.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,37 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from narrows.nn.activation import Activation, activation
-from narrows.parts import Part
-
-
-class Architecture(Part, ABC):
-    """Base of all architectures: builds an encoder and a decoder.
-
-    Encoders map (network, row, value) to (network, row, feature), decoders the reverse; a network
-    is a restart, or a restart's level, levels varying fastest.
-    """
-
-    @abstractmethod
-    def build(
-        self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
-    ) -> "tuple[Network, Network]":
-        """Return encoder and decoder."""
-
-
-class Network(nn.Module, ABC):
-    """Base of encoders and decoders."""
-
-    @abstractmethod
-    def reset(self, generators: Sequence[torch.Generator]) -> None:
-        """Draw initial weights, one generator per restart."""
-
-    @abstractmethod
-    def start(self, weight: Tensor, bias: Tensor) -> None:
-        """Set the linear path, of shapes (network, value, output) and (network, 1, output)."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
-        """Apply the networks of all levels, or of a range of them."""
+from narrows.nn.architecture import Architecture, Network, Sizes
 
 
 class Dense(Architecture):
@@ -61,8 +30,13 @@ class Dense(Architecture):
         Nonlinearity of the hidden layers.
     dropout : float, default=0.0
         Share of hidden units, in [0, 1), that are zeroed for each training sample.
+    decoder_layer_sizes : sequence of int or None, default=None
+        Widths of the decoder's hidden layers; None mirrors the encoder.
     tied : bool, default=False
         Whether the decoder uses the encoder's weights, transposed, with biases of its own.
+    unit_norm : bool, default=False
+        Whether the decoder's first weights of each feature are a unit vector, so that a code cannot
+        shrink while the decoder grows.
     linear_path : bool, default=True
         Whether a linear map runs beside the hidden layers.
     init : {"pca", "random"}, default="pca"
@@ -80,52 +54,73 @@ class Dense(Architecture):
         hidden_layer_sizes: Sequence[int] = (128, 128),
         activation: str | Activation = "silu",
         dropout: float = 0.0,
+        decoder_layer_sizes: Sequence[int] | None = None,
         tied: bool = False,
+        unit_norm: bool = False,
         linear_path: bool = True,
         init: str = "pca",
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.dropout = dropout
+        self.decoder_layer_sizes = decoder_layer_sizes
         self.tied = tied
+        self.unit_norm = unit_norm
         self.linear_path = linear_path
         self.init = init
 
-    def build(
-        self, n_values: int, n_features: int, n_outputs: int, n_restarts: int, n_decoders: int
-    ) -> tuple[Network, Network]:
-        hidden = self._check(n_values, n_outputs)
-        encoder = DenseNetwork((n_values, *hidden, n_features), n_restarts, 1, self)
+    def build(self, sizes: Sizes) -> tuple[Network, Network]:
+        n = sizes.n_features
+        hidden = self._check(sizes)
+        encoder = DenseNetwork((sizes.n_values, *hidden, n), sizes.n_restarts, 1, self)
         if self.tied:
-            return encoder, TiedNetwork(encoder, n_decoders)
-        sizes = (n_features, *reversed(hidden), n_outputs)
-        return encoder, DenseNetwork(sizes, n_restarts, n_decoders, self)
+            return encoder, TiedNetwork(encoder, sizes.n_decoders)
+        back = (n, *self.decoder_widths(), sizes.n_outputs)
+        return encoder, DenseNetwork(
+            back, sizes.n_restarts, sizes.n_decoders, self, unit_norm=self.unit_norm
+        )
 
-    def _check(self, n_values: int, n_outputs: int) -> tuple[int, ...]:
+    def decoder_widths(self) -> tuple[int, ...]:
+        """Return the widths of the decoder's hidden layers."""
+        if self.decoder_layer_sizes is None:
+            return widths(self.hidden_layer_sizes)[::-1]
+        return widths(self.decoder_layer_sizes, "decoder_layer_sizes")
+
+    def _check(self, sizes: Sizes) -> tuple[int, ...]:
         """Return the hidden widths, after checking that the settings go together."""
         hidden = widths(self.hidden_layer_sizes)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1). Write 0.1, say.")
-        if self.init not in ("pca", "random"):
-            raise ValueError(f"init={self.init!r} is not known. Write 'pca' or 'random'.")
-        if self.init == "pca" and not self.linear_path and hidden:
+        check_start(self, bool(hidden))
+        if self.tied and sizes.n_values != sizes.n_outputs:
             raise ValueError(
-                "init='pca' starts the linear path, but linear_path=False. Write init='random'."
+                f"tied=True needs a target of the input's size, but the input has {sizes.n_values} "
+                f"values and the target {sizes.n_outputs}. Write tied=False."
             )
-        if self.tied and n_values != n_outputs:
+        if self.tied and (self.unit_norm or self.decoder_layer_sizes is not None):
             raise ValueError(
-                f"tied=True needs a target of the input's size, but the input has {n_values} "
-                f"values and the target {n_outputs}. Write tied=False."
+                "tied=True leaves the decoder no weights of its own. Write unit_norm=False and "
+                "decoder_layer_sizes=None, or tied=False."
             )
         return hidden
 
 
-def widths(sizes: Any) -> tuple[int, ...]:
+def check_start(settings: Any, hidden: bool) -> None:
+    """Raise ValueError unless the start is known, and there is a linear path for PCA."""
+    if settings.init not in ("pca", "random"):
+        raise ValueError(f"init={settings.init!r} is not known. Write 'pca' or 'random'.")
+    if settings.init == "pca" and not settings.linear_path and hidden:
+        raise ValueError(
+            "init='pca' starts the linear path, but linear_path=False. Write init='random'."
+        )
+
+
+def widths(sizes: Any, name: str = "hidden_layer_sizes") -> tuple[int, ...]:
     """Return widths of hidden layers; a single number is one layer."""
     given = tuple(sizes) if isinstance(sizes, Iterable) else (sizes,)
     if not all(hasattr(width, "__index__") and width >= 1 for width in given):
         raise ValueError(
-            f"hidden_layer_sizes={sizes!r} must be whole numbers >= 1. "
+            f"{name}={sizes!r} must be whole numbers >= 1. "
             "Write (128, 128), or () for a linear model."
         )
     return tuple(int(width) for width in given)
@@ -135,18 +130,24 @@ class DenseNetwork(Network):
     """`n_restarts` x `n_levels` dense networks side by side."""
 
     def __init__(
-        self, sizes: Sequence[int], n_restarts: int, n_levels: int, settings: Dense
+        self,
+        sizes: Sequence[int],
+        n_restarts: int,
+        n_levels: int,
+        settings: Dense,
+        unit_norm: bool = False,
     ) -> None:
         super().__init__()
         self.n_levels = n_levels
         self.settings = settings
+        self.unit_norm = unit_norm
+        self.n_hidden = len(sizes) - 2
         self.activation = activation(settings.activation)
         n = n_restarts * n_levels
         self.weights = _registered(self, "weight", [(n, a, b) for a, b in pairwise(sizes)])
         self.biases = _registered(self, "bias", [(n, 1, b) for b in sizes[1:]])
         beside = settings.linear_path and len(self.weights) > 1
         self.path = nn.Parameter(torch.zeros(n, sizes[0], sizes[-1])) if beside else None
-        self.generators: Sequence[torch.Generator] = ()
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         for weight in self.weights:
@@ -160,15 +161,26 @@ class DenseNetwork(Network):
         path.data.copy_(weight)
         self.biases[-1].data.copy_(bias)
 
-    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
+    ) -> Tensor:
         pick = _picker(self.n_levels, levels)
+        if self.unit_norm:
+            x = x / pick(self._lengths())
         out = pick(self.biases[-1])
         if self.path is not None:
             out = torch.baddbmm(out, x, pick(self.path))
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = self.activation(torch.baddbmm(pick(bias), x, pick(weight)))
+            if kept is not None:
+                kept.append(x)
             x = dropout(x, self.settings.dropout, self.generators if self.training else ())
         return torch.baddbmm(out, x, pick(self.weights[-1]))
+
+    def _lengths(self) -> Float[Tensor, "network 1 value"]:
+        """Return the length of each input's weights, in the first layer and the path together."""
+        first = self.weights[0] if self.path is None else torch.cat([self.weights[0], self.path], 2)
+        return first.norm(dim=2).clamp_min(1e-12).unsqueeze(1)
 
 
 class TiedNetwork(Network):
@@ -179,12 +191,12 @@ class TiedNetwork(Network):
         self.n_levels = n_levels
         self.activation = encoder.activation
         self.settings = encoder.settings
+        self.n_hidden = encoder.n_hidden
         # In a tuple, so that the encoder's parameters are not registered twice.
         self._encoder = (encoder,)
         n = len(encoder.weights[0]) * n_levels
         shapes = [(n, 1, weight.shape[1]) for weight in reversed(encoder.weights)]
         self.biases = _registered(self, "bias", shapes)
-        self.generators: Sequence[torch.Generator] = ()
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Do nothing: biases start at 0, weights are the encoder's."""
@@ -192,7 +204,9 @@ class TiedNetwork(Network):
     def start(self, weight: Tensor, bias: Tensor) -> None:
         self.biases[-1].data.copy_(bias)
 
-    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
+    ) -> Tensor:
         encoder = self._encoder[0]
         pick = _picker(self.n_levels, levels)
 

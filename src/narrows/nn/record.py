@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from narrows.nn.dense import Network
+from narrows.nn.architecture import Network
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,25 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Units:
+    """What wakes units of a code that have fallen silent.
+
+    Attributes
+    ----------
+    raw : Tensor of shape (restart, row, feature)
+        The encoder's output, before the code made features of it.
+    idle : Tensor of shape (restart, 1, feature)
+        Training rows since each feature was last other than 0, where a penalty asks for them.
+    loss : callable
+        Maps other features to the reconstruction loss of each restart and row.
+    """
+
+    raw: Float[Tensor, "restart row feature"]
+    idle: Float[Tensor, "restart 1 feature"]
+    loss: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Record:
     """What a forward pass computed, with leading axes restart and level.
 
@@ -54,6 +73,9 @@ class Record:
         The logarithm of a learned width, broadcast against `outputs`.
     encoding : Encoding
         How the code came about.
+    hidden : list of Tensor, each of shape (restart, row, unit)
+        Activations of the encoder's hidden layers, where a penalty reads them.
+    units : Units
     emphasis : Tensor of shape (restart, row, output), or None
         Weight of each value's loss, where a corruption asks for one.
     """
@@ -66,4 +88,6 @@ class Record:
     outputs: Float[Tensor, "restart level row output"]
     log_width: Tensor | None
     encoding: Encoding
+    hidden: Sequence[Float[Tensor, "restart row unit"]]
+    units: Units
     emphasis: Float[Tensor, "restart row output"] | None = None

@@ -16,7 +16,32 @@ from narrows.parts import Part
 
 
 class Penalty(Part, ABC):
-    """Base of all penalties."""
+    """Base of all penalties.
+
+    Attributes
+    ----------
+    layer : int or None
+        The encoder's hidden layer that is penalised, from 1; None for the code.
+    counts_idle : bool
+        Whether the model counts how long units have been silent.
+    """
+
+    layer: int | None = None
+    counts_idle: bool = False
+
+    def check(self, n_hidden: int) -> None:
+        """Raise ValueError unless the encoder has the layer that is penalised."""
+        if self.layer is None or self.layer in range(1, n_hidden + 1):
+            return
+        known = f"from 1 to {n_hidden}" if n_hidden else "left out: the encoder has no hidden layer"
+        raise ValueError(
+            f"layer={self.layer!r} of {type(self).__name__} must be {known}. "
+            "Layers are counted from the input; write layer=None for the code."
+        )
+
+    def activations(self, record: Record) -> Float[Tensor, "restart row unit"]:
+        """Return what is penalised: the code, or a hidden layer."""
+        return record.features if self.layer is None else record.hidden[self.layer - 1]
 
     @abstractmethod
     def __call__(self, record: Record) -> Tensor:
@@ -24,12 +49,14 @@ class Penalty(Part, ABC):
 
 
 class L1(Penalty):
-    """Absolute size of the code: ``strength Σ_k |h_k|``.
+    """Absolute size of the code, or of a hidden layer: ``strength Σ_k |h_k|``.
 
     Parameters
     ----------
     strength : float, default=1e-3
         λ >= 0, in the units of the loss of methods: one sum over the event's values.
+    layer : int or None, default=None
+        The encoder's hidden layer to penalise, from 1; None for the code.
 
     References
     ----------
@@ -45,11 +72,107 @@ class L1(Penalty):
     ['l1', 'reconstruction']
     """
 
-    def __init__(self, strength: float = 1e-3) -> None:
+    def __init__(self, strength: float = 1e-3, layer: int | None = None) -> None:
         self.strength = strength
+        self.layer = layer
 
     def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
-        return self.strength * record.features.abs().sum(-1)
+        return self.strength * self.activations(record).abs().sum(-1)
+
+
+class KLSparsity(Penalty):
+    """How far units are from firing at a given rate: ``strength Σ_k KL(rate ‖ mean_k)``.
+
+    The mean is over the rows of the batch, of units between 0 and 1: those of a sigmoid. A
+    statistic of the batch, weighted where the rows are.
+
+    Parameters
+    ----------
+    strength : float, default=1.0
+        β >= 0, in the units of the loss of methods: one sum over the event's values.
+    rate : float, default=0.05
+        ρ, the mean activation asked for, in (0, 1).
+    layer : int or None, default=None
+        The encoder's hidden layer to penalise, from 1; None for the code.
+
+    References
+    ----------
+    Lee, Ekanadham & Ng 2008, Sparse deep belief net model for visual area V2, NIPS 20.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Autoencoder, KLSparsity, Plain
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> model = Autoencoder(
+    ...     4, code=Plain("sigmoid"), penalties=[KLSparsity()], max_epochs=2, random_state=0
+    ... ).fit(X)
+    >>> sorted(model.loss_terms(X))
+    ['kl_sparsity', 'reconstruction']
+    """
+
+    def __init__(self, strength: float = 1.0, rate: float = 0.05, layer: int | None = None) -> None:
+        self.strength = strength
+        self.rate = rate
+        self.layer = layer
+
+    def __call__(self, record: Record) -> Float[Tensor, " restart"]:
+        units = self.activations(record)
+        if units.detach().amin() < 0 or units.detach().amax() > 1:
+            raise ValueError(
+                "KLSparsity needs units between 0 and 1, but they range from "
+                f"{float(units.min()):.3g} to {float(units.max()):.3g}. Write "
+                "code=Plain('sigmoid') for the code, activation='sigmoid' for hidden layers."
+            )
+        mean = (_shares(record) * units).sum(1).clamp(1e-6, 1 - 1e-6)
+        on, off = self.rate * torch.log(self.rate / mean), torch.log((1 - self.rate) / (1 - mean))
+        return self.strength * (on + (1 - self.rate) * off).sum(-1)
+
+
+class Revival(Penalty):
+    """Wakes silent units by asking them for what the others miss: ``strength loss(t, D(h + u))``.
+
+    u are the largest raw values among the units that have been 0 for too many training rows, and
+    the code h is held fixed; 0 as long as no unit is silent, and in evaluation.
+
+    Parameters
+    ----------
+    strength : float, default=0.03125
+        Weight of the loss, >= 0.
+    patience : int, default=5000
+        Training rows without firing after which a unit counts as silent, at least 1.
+
+    References
+    ----------
+    Gao, la Tour, Tillman, Goh, Troll, Radford, Sutskever, Leike & Wu 2024, arXiv:2406.04093.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import Autoencoder, Revival, TopK
+    >>> X = np.random.default_rng(0).normal(size=(200, 5))
+    >>> model = Autoencoder(
+    ...     4, code=TopK(2), penalties=[Revival()], max_epochs=2, random_state=0
+    ... ).fit(X)
+    >>> sorted(model.loss_terms(X))
+    ['reconstruction', 'revival']
+    """
+
+    counts_idle = True
+
+    def __init__(self, strength: float = 0.03125, patience: int = 5000) -> None:
+        self.strength = strength
+        self.patience = patience
+
+    def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
+        units = record.units
+        silent = (units.idle >= self.patience).expand_as(units.raw)
+        if not torch.is_grad_enabled() or not silent.any():
+            return torch.zeros_like(record.features[..., 0])
+        wanted = units.raw.masked_fill(~silent, -torch.inf)
+        lowest = wanted.topk(-(-wanted.shape[-1] // 2), -1).values[..., -1:]
+        woken = torch.where(silent & (wanted >= lowest), units.raw, 0)
+        return self.strength * units.loss(record.features.detach() + woken)
 
 
 class Contractive(Penalty):
@@ -168,12 +291,16 @@ class Decorrelation(Penalty):
         self.strength = strength
 
     def __call__(self, record: Record) -> Float[Tensor, " restart"]:
-        share = (
-            torch.ones_like(record.x[:, :1]) if record.weight is None else record.weight[:, None]
-        )
-        share = share / share.sum()
+        share = _shares(record)
         centred = record.features - (share * record.features).sum(1, keepdim=True)
         centred = centred * share.sqrt()
         unit = centred / centred.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
         correlation = unit.transpose(1, 2) @ unit
         return self.strength * torch.triu(correlation, diagonal=1).square().sum((1, 2))
+
+
+def _shares(record: Record) -> Float[Tensor, "row 1"]:
+    """Return the share of each row in a mean over the batch."""
+    features = record.features
+    ones = features.new_ones(features.shape[1]) if record.weight is None else record.weight
+    return (ones / ones.sum())[:, None]

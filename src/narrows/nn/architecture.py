@@ -1,0 +1,107 @@
+"""What an architecture is: it builds an encoder and a decoder for data of given shapes."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from narrows.parts import Part
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The shapes that networks are built for.
+
+    Attributes
+    ----------
+    event : tuple of int
+        Shape of one row of the input.
+    target : tuple of int
+        Shape of one row of the target.
+    n_features : int
+        Features of the code.
+    n_restarts, n_decoders : int
+        Networks side by side: encoders, and decoders of each of them.
+    """
+
+    event: tuple[int, ...]
+    target: tuple[int, ...]
+    n_features: int
+    n_restarts: int = 1
+    n_decoders: int = 1
+
+    @property
+    def n_values(self) -> int:
+        """Values of one row of the input."""
+        return math.prod(self.event)
+
+    @property
+    def n_outputs(self) -> int:
+        """Values of one row of the target."""
+        return math.prod(self.target)
+
+
+class Architecture(Part, ABC):
+    """Base of all architectures: builds an encoder and a decoder.
+
+    Encoders map (network, row, value) to (network, row, feature), decoders the reverse; a network
+    is a restart, or a restart's level, levels varying fastest.
+
+    Attributes
+    ----------
+    init : str
+        "pca" if the networks have a linear path that starts as PCA.
+    tied : bool
+        Whether the decoder uses the encoder's weights.
+    unit_norm : bool
+        Whether what each feature adds first in the decoder has length one.
+    """
+
+    init: str = "random"
+    tied: bool = False
+    unit_norm: bool = False
+
+    @abstractmethod
+    def build(self, sizes: Sizes) -> "tuple[Network, Network]":
+        """Return encoder and decoder."""
+
+
+class Network(nn.Module, ABC):
+    """Base of encoders and decoders.
+
+    Attributes
+    ----------
+    generators : sequence of torch.Generator, one per restart
+        Where training draws its noise from; empty for none.
+    n_hidden : int
+        Hidden layers whose activations `forward` can keep.
+    """
+
+    generators: Sequence[torch.Generator] = ()
+    n_hidden: int = 0
+
+    @abstractmethod
+    def reset(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw initial weights, one generator per restart."""
+
+    @abstractmethod
+    def start(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the linear path, of shapes (network, value, output) and (network, 1, output)."""
+
+    @abstractmethod
+    def forward(
+        self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
+    ) -> Tensor:
+        """Apply the networks of all levels, or of a range of them.
+
+        Parameters
+        ----------
+        x : Tensor of shape (network, row, value)
+        levels : slice, optional
+            Which of a restart's levels to apply.
+        kept : list, optional
+            Takes the activations of the hidden layers, of shape (network, row, unit).
+        """
