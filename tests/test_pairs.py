@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from helpers import quick, table
-from narrows import L1, Autoencoder, Decorrelation, Dense, Plain, Revival, SaltAndPepper, TopK
+from narrows import (
+    L1,
+    Autoencoder,
+    Decorrelation,
+    Dense,
+    Mixed,
+    Plain,
+    Revival,
+    SaltAndPepper,
+    TopK,
+)
 from narrows.data.batches import Batch
 from narrows.parts import PARTS
 
@@ -34,6 +44,20 @@ VARIANTS = {
 }
 
 
+MIXED = Mixed([("bernoulli", [1]), ("categorical", [2, 3]), ("student_t", [4]), ("poisson", [5])])
+
+
+def rows_for(likelihood):
+    """Rows in the range of a likelihood; of a mixed one, column by column."""
+    if likelihood is not MIXED:
+        return table(likelihood)
+    X = table()
+    X[:, 1] = X[:, 1] > 0
+    X[:, 2:4] = np.exp(X[:, 2:4]) / np.exp(X[:, 2:4]).sum(1, keepdims=True)
+    X[:, 5] = np.random.default_rng(0).poisson(np.exp(X[:, 5]))
+    return X
+
+
 def variants(axis):
     """Every part of an axis, in each of its variants."""
     return [part for name in PARTS[axis] for part in VARIANTS.get(axis, {}).get(name, [name])]
@@ -44,7 +68,7 @@ AXES = {
     "code": variants("code"),
     "circular": [(), (0,), (1, 2)],
     "ordering": variants("ordering"),
-    "likelihood": variants("likelihood"),
+    "likelihood": [*variants("likelihood"), MIXED],
     "penalties": [(), *([name] for name in variants("penalty"))],
     "corruption": variants("corruption"),
     "missing": ["error", "ignore"],
@@ -87,13 +111,15 @@ def describe(choice):
 @pytest.mark.parametrize("choice", covering(), ids=describe)
 def test_parts_train_together(choice):
     """They beat the mean predictor at every level, and every parameter receives a gradient."""
-    X = table(choice["likelihood"])
+    X = rows_for(choice["likelihood"])
     if reason := refused(choice):
         with pytest.raises(ValueError, match=reason):
             Autoencoder(3, **quick(**choice)).fit(X)
         return
     if choice["missing"] == "ignore" and choice["likelihood"] != "categorical":
         X[np.random.default_rng(0).random(X.shape) < 0.05] = np.nan
+        if choice["likelihood"] is MIXED:  # a categorical group is missing as a whole
+            X[np.isnan(X[:, 2:4]).any(1), 2:4] = np.nan
     model = Autoencoder(3, **quick(**choice, max_epochs=25, n_init=2)).fit(X)
     assert (model.fve(X) > 0).all()
     # Rare, large corruptions leave few validation rows in doubt whether PCA was beaten.

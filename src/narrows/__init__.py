@@ -29,6 +29,7 @@ _WHERE = {
     "NegativeBinomial": "narrows.objective.likelihoods",
     "Laplace": "narrows.objective.likelihoods",
     "StudentT": "narrows.objective.likelihoods",
+    "Mixed": "narrows.objective.mixed",
     "GaussianNoise": "narrows.corruption",
     "Masking": "narrows.corruption",
     "SaltAndPepper": "narrows.corruption",

@@ -191,4 +191,5 @@ def _article(noun: str) -> str:
 _SETTINGS = {
     "training": "narrows.engine.training:Training",
     "unkept": "narrows.corruption:Unkept",
+    "mixed": "narrows.objective.mixed:Mixed",
 }

@@ -108,6 +108,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
         rows, targets = self._learn_rows(X, target)
+        settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=2)
         children = _fitting.seeds(self.random_state, 2 + self.n_init)
         train, held = _rows.divided(
@@ -162,8 +163,8 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     def _pass_over(self, X: Any, sample_weight: Any) -> None:
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
-        likelihood = settings.choice.likelihood
-        rows, targets = self._learn_rows(X, None) if first else self._pair(X, None, likelihood)
+        rows, targets = self._learn_rows(X, None) if first else self._checked_pair(X, None)
+        settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=1)
         if first:
             self._learn_scales(rows, targets, weight, settings)
@@ -202,10 +203,11 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         inputs = _rows.moments_of(rows, weight)
         _guards.warn_constant(inputs.constant, rows)
         outputs = inputs if targets is rows else _rows.moments_of(targets, weight)
-        kind, target_kind = settings.scales()
-        self._input_scale = scale_from(inputs, kind)
-        same = targets is rows and kind == target_kind
-        self._target_scale = self._input_scale if same else scale_from(outputs, target_kind)
+        self._input_scale = scale_from(inputs, settings.scale)
+        scaled = settings.choice.likelihood.scales_target
+        same = targets is rows and bool(np.all(scaled))
+        own = self._input_scale if targets is rows else scale_from(outputs, settings.scale)
+        self._target_scale = own if same else own.only(scaled)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
         _guards.check_range(settings.choice.likelihood, targets)
 

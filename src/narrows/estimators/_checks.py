@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 from narrows._errors import nearest
 from narrows.corruption import Clean, Custom, Unkept
+from narrows.data.source import Source
 from narrows.engine import devices
 from narrows.engine.training import Training
 from narrows.estimators._fitting import Recipe
@@ -23,6 +24,7 @@ from narrows.nn.dense import Dense
 from narrows.nn.ordering import Ordering
 from narrows.nn.scale import SCALES
 from narrows.objective.likelihoods import Likelihood
+from narrows.objective.mixed import Mixed
 from narrows.objective.penalties import Penalty
 from narrows.parts import Part, resolve
 
@@ -50,11 +52,23 @@ class Checked:
     choice: Choice
     layout: Layout
 
-    def scales(self) -> tuple[str, str]:
-        """Return how inputs and targets are scaled."""
-        kind = self.estimator.scale
-        kind = "standard" if kind == "auto" else kind
-        return kind, kind if self.choice.likelihood.scales_target else "none"
+    @property
+    def scale(self) -> str:
+        """How inputs, and targets of real values, are scaled."""
+        return "standard" if self.estimator.scale == "auto" else str(self.estimator.scale)
+
+    @property
+    def target_scale(self) -> str:
+        """How targets are scaled; the real columns of a mixed table, as the inputs."""
+        likelihood = self.choice.likelihood
+        return self.scale if isinstance(likelihood, Mixed) or likelihood.scales_target else "none"
+
+    def placed(self, targets: Source) -> "Checked":
+        """Return the same for these targets, whose columns a mixed likelihood names."""
+        if not isinstance(self.choice.likelihood, Mixed):
+            return self
+        likelihood = self.choice.likelihood.placed(targets.names, math.prod(targets.shape))
+        return replace(self, choice=replace(self.choice, likelihood=likelihood))
 
     @property
     def dtype(self) -> torch.dtype:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from narrows._types import Array
 
@@ -47,6 +47,10 @@ class Scale:
             return y
         width, centre = torch.from_numpy(self.width), torch.from_numpy(self.centre)
         return (y.double() * width + centre).to(y.dtype)
+
+    def only(self, which: Bool[np.ndarray, " value"] | bool) -> "Scale":
+        """Return a scale that changes these values alone."""
+        return Scale(np.where(which, self.centre, 0.0), np.where(which, self.width, 1.0))
 
     @property
     def trivial(self) -> bool:

@@ -423,7 +423,7 @@ def _check(
 
 def _space(models: Mapping[str, Any]) -> str:
     """Return how the models scale what they are measured on; a single width changes no FVE."""
-    kinds = {label: _checks.check(model).scales()[1] for label, model in models.items()}
+    kinds = {label: _checks.check(model).target_scale for label, model in models.items()}
     kinds = {label: "none" if kind == "global" else kind for label, kind in kinds.items()}
     if len(set(kinds.values())) > 1:
         shown = ", ".join(f"{label} {kind!r}" for label, kind in kinds.items())

@@ -16,6 +16,7 @@ from narrows.estimators._base import BaseAutoencoder
 from narrows.metrics import ExplainedVariance, agreement_matrix, elbow
 from narrows.nn.scale import Moments, Scale, moments
 from narrows.objective.likelihoods import Gaussian
+from narrows.objective.mixed import Mixed
 from narrows.report.comparison import pca_fve
 
 Pair = tuple[Source, Source]
@@ -155,6 +156,10 @@ class Subject:
         """Why PCA is left out, or an empty string."""
         if self.target is not None:
             return "PCA is left out: it describes its input, and the target here is another."
+        if isinstance(self.estimator._model.blueprint.likelihood, Mixed):
+            return (
+                "PCA is left out: it measures all columns alike, and the likelihood here is mixed."
+            )
         if self.train is None:
             return (
                 "PCA is left out: it needs the rows of the fit. Write report(..., train=X_train)."
@@ -241,7 +246,7 @@ def linear_fve(subject: Subject) -> Float[np.ndarray, " level"] | None:
     """Return the held-out FVE of PCA with 1..K components, unless `no_pca` says why not."""
     if subject.train is None or subject.no_pca:
         return None
-    scale = _checks.check(subject.estimator).scales()[1]
+    scale = _checks.check(subject.estimator).target_scale
     return pca_fve(subject.train[0], subject.rows, subject.n_components, scale)
 
 
