@@ -14,6 +14,9 @@ _WHERE = {
     "HierarchicalAutoencoder": "narrows.estimators.hierarchical",
     "ContractiveAutoencoder": "narrows.estimators.contractive",
     "DenoisingAutoencoder": "narrows.estimators.denoising",
+    "StackedAutoencoder": "narrows.estimators.stacked",
+    "StackedClassifier": "narrows.estimators.supervised",
+    "StackedRegressor": "narrows.estimators.supervised",
     "Training": "narrows.engine.training",
     "Dense": "narrows.nn.dense",
     "Plain": "narrows.nn.code",
@@ -56,6 +59,9 @@ if TYPE_CHECKING:
     from narrows.estimators.contractive import ContractiveAutoencoder as ContractiveAutoencoder
     from narrows.estimators.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
+    from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
+    from narrows.estimators.supervised import StackedClassifier as StackedClassifier
+    from narrows.estimators.supervised import StackedRegressor as StackedRegressor
     from narrows.persist import load as load
     from narrows.report.comparison import compare as compare
 

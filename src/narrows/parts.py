@@ -55,6 +55,7 @@ ESTIMATORS: dict[str, str] = {
     "HierarchicalAutoencoder": "narrows.estimators.hierarchical:HierarchicalAutoencoder",
     "ContractiveAutoencoder": "narrows.estimators.contractive:ContractiveAutoencoder",
     "DenoisingAutoencoder": "narrows.estimators.denoising:DenoisingAutoencoder",
+    "StackedAutoencoder": "narrows.estimators.stacked:StackedAutoencoder",
 }
 
 
@@ -192,4 +193,5 @@ _SETTINGS = {
     "training": "narrows.engine.training:Training",
     "unkept": "narrows.corruption:Unkept",
     "mixed": "narrows.objective.mixed:Mixed",
+    "headed": "narrows.nn.headed:Headed",
 }

@@ -51,7 +51,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
 }
 _AXES = ("architecture", "code", "ordering", "likelihood", "penalties")
 _HISTORY = ("train_loss", "validation_loss", "learning_rate", "best_epoch", "best_loss")
-_NETWORKS = ("model.", "stream.")
+_NETWORKS = ("model.", "stream.", "phases.")
 _DTYPES = ("F32", "F64", "I64")
 _STREAM = "narrows.estimators._fitting:Stream"
 _HAND_MADE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -314,6 +314,8 @@ def _arrays_of(estimator: Any) -> dict[str, Array]:
         arrays |= {f"{name}.centre": scale.centre, f"{name}.width": scale.width}
     arrays |= {"input_mean": e._input_mean, "target_mean": e._target_mean}
     arrays |= {"fve_restarts": e.fve_restarts_} | _stream_arrays(e)
+    for number, phase in enumerate(getattr(e, "phases_", ())):
+        arrays |= _named(f"phases.{number}", phase)
     return {name: np.array(values, order="C") for name, values in arrays.items()}
 
 
@@ -440,6 +442,10 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
         "_best": settings["best"],
         "_model": model.select(settings["best"]),
     }
+    phases = _below("phases", arrays)
+    if phases:
+        numbers = sorted({int(name.partition(".")[0]) for name in phases})
+        fitted["phases_"] = [_below(str(number), phases) for number in numbers]
     if settings["feature_names"] is not None:
         fitted["feature_names_in_"] = np.asarray(settings["feature_names"], dtype=object)
     vars(estimator).update(fitted)

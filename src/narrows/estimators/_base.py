@@ -21,7 +21,7 @@ from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model, explained
-from narrows.nn.scale import scale_from
+from narrows.nn.scale import Scale, scale_from
 from narrows.objective.likelihoods import Likelihood
 from narrows.parts import refuse_unknown
 
@@ -30,6 +30,8 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
 
     history_: dict[str, Any]
+    _input_scale: Scale
+    _input_mean: Array
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         """Refuse a misspelt setting with a suggestion, which Python's own error lacks."""
@@ -103,8 +105,15 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         return self
 
     def _fit(
-        self, X: Any, target: Any, sample_weight: Any, groups: Any, validation: Any
+        self,
+        X: Any,
+        target: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        validation: Any = None,
+        source: "BaseAutoencoder | None" = None,
     ) -> History:
+        """Fit; the scaling and the encoder's start are those of a source, if one is given."""
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
         rows, targets = self._learn_rows(X, target)
@@ -121,7 +130,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         )
         if weight is not None:
             weight *= len(train) / weight[train].sum()
-        self._learn_scales(rows, targets, weight, settings)
+        self._learn_scales(rows, targets, weight, settings, source)
         task = _fitting.Task(
             self._batch(rows, targets, weight, train, settings.dtype),
             self._validation(rows, targets, weight, held, validation, settings),
@@ -129,7 +138,14 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         )
         recipe = settings.recipe(self._event_shape, self._target_shape)
         model = _fitting.build(recipe, task, children[2:])
-        history = _fitting.learn(model, recipe, task, children[1:])
+        if source is not None:
+            model.encoder.load_state_dict(source._ensemble.encoder.state_dict())
+        if settings.choice.schedule is None:
+            history = _fitting.learn(model, recipe, task, children[1:])
+        else:
+            history, self.phases_ = settings.choice.schedule.learn(
+                model, recipe, task, children[1:]
+            )
         self._keep(model, history, task)
         return history
 
@@ -198,10 +214,16 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         return rows, targets
 
     def _learn_scales(
-        self, rows: Source, targets: Source, weight: Array | None, settings: _checks.Checked
+        self,
+        rows: Source,
+        targets: Source,
+        weight: Array | None,
+        settings: _checks.Checked,
+        source: "BaseAutoencoder | None" = None,
     ) -> None:
         inputs = _rows.moments_of(rows, weight)
-        _guards.warn_constant(inputs.constant, rows)
+        if source is None:
+            _guards.warn_constant(inputs.constant, rows)
         outputs = inputs if targets is rows else _rows.moments_of(targets, weight)
         self._input_scale = scale_from(inputs, settings.scale)
         scaled = settings.choice.likelihood.scales_target
@@ -209,6 +231,8 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         own = self._input_scale if targets is rows else scale_from(outputs, settings.scale)
         self._target_scale = own if same else own.only(scaled)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
+        if source is not None:
+            self._input_scale, self._input_mean = source._input_scale, source._input_mean
         _guards.check_range(settings.choice.likelihood, targets)
 
     def _batch(

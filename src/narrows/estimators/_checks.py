@@ -17,15 +17,17 @@ from narrows.data.source import Source
 from narrows.engine import devices
 from narrows.engine.training import Training
 from narrows.estimators._fitting import Recipe
+from narrows.estimators._stacking import LAYERS, LayerWise
 from narrows.model import Blueprint, Disturbance
 from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code, Layout
 from narrows.nn.dense import Dense
+from narrows.nn.headed import Headed
 from narrows.nn.ordering import Ordering
 from narrows.nn.scale import SCALES
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.mixed import Mixed
-from narrows.objective.penalties import Penalty
+from narrows.objective.penalties import Contractive, Penalty
 from narrows.parts import Part, resolve
 
 MISSING = ("error", "ignore")
@@ -42,6 +44,15 @@ class Choice:
     likelihood: Likelihood
     penalties: tuple[Penalty, ...]
     disturbance: Disturbance | None = None
+    schedule: LayerWise | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing but its size constrains the code."""
+        how = self.disturbance if self.schedule is None else self.schedule.disturbance
+        added = self.penalties if self.schedule is None else self.schedule.penalties
+        predicts = isinstance(self.architecture, Headed)
+        return how is None and not added and self.code.elementwise and not predicts
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class Checked:
         """Return all that training needs for events of these shapes."""
         e, c = self.estimator, self.choice
         n_values, n_outputs = math.prod(event_shape), math.prod(target_shape)
-        if e.n_components > n_values:
+        if e.n_components > n_values and event_shape == target_shape and c.free:
             warnings.warn(
                 f"n_components={e.n_components} exceeds the {n_values} features: the code is "
                 "overcomplete, and can copy its input unless something else constrains it.",
@@ -172,6 +183,7 @@ def choose(
     code: Any = None,
     penalties: Any = (),
     disturbance: Disturbance | None = None,
+    schedule: LayerWise | None = None,
 ) -> Choice:
     """Return the parts that the common settings and an estimator's own ones name.
 
@@ -202,6 +214,7 @@ def choose(
         clone(resolve("likelihood", estimator.likelihood)),
         terms,
         disturbance,
+        schedule,
     )
 
 
@@ -247,6 +260,31 @@ def disturbed(
             f"{type(part).__name__} hits all. Write corruption='masking', or leave emphasis out."
         )
     return Disturbance(part, weights)
+
+
+def layer_wise(estimator: Any) -> LayerWise:
+    """Return how an estimator's layers are trained one by one.
+
+    Raises
+    ------
+    ValueError
+        If a setting of the layers is out of range or misspelt.
+    """
+    e = estimator
+    check_name("layer", e.layer, LAYERS)
+    _check_count("layer_epochs", e.layer_epochs)
+    if e.init == "pca":
+        raise ValueError("init='pca' is a start of the whole, not of layers. Write 'xavier'.")
+    tied = e.layer == "contractive"
+    strength = (0.1 if tied else 0.3) if e.strength is None else e.strength
+    return LayerWise(
+        disturbed(e.corruption, strength) if e.layer == "denoising" else None,
+        (Contractive(strength),) if tied else (),
+        tied,
+        e.layer_epochs,
+        float(e.learning_rate),
+        e.fine_tune,
+    )
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -68,11 +68,71 @@ n_features_in_ : int
 feature_names_in_ : array of str, if X has names
 """
 
-_MARKS = {"<network>": _PARAMETERS, "<training>": _TRAINING, "<attributes>": _ATTRIBUTES}
+_STACK = """\
+hidden_layer_sizes : sequence of int, default=(256,)
+    Widths of the layers, from the input; at least one.
+layer : {"plain", "denoising", "contractive"} or None, default="denoising"
+    What each layer is in the first phase; None leaves that phase out.
+corruption : str, Corruption or callable, default="masking"
+    What denoising layers undo, as in `DenoisingAutoencoder`.
+strength : float or None, default=None
+    Of the corruption, if that is given by name, or of the contractive penalty; None is 0.3 or 0.1.
+layer_epochs : int, default=50
+    Passes over the rows for each layer, at most.
+layer_learning_rate : float or None, default=None
+    Full speed of the optimiser in the first phase, > 0; None is `learning_rate`.
+init : {"xavier", "kaiming", "orthogonal", "random"}, default="xavier"
+    How weights start, before their layer is trained; see `Dense`.
+activation : str or callable, default="silu"
+    Nonlinearity of the layers: "silu", "elu", "relu", "tanh", "sigmoid", ...
+scale : {"auto", "standard", "global", "none"}, default="auto"
+    Scaling of the inputs, as in `Autoencoder`; learned from all rows, labelled or not.
+missing : {"error", "ignore"}, default="error"
+    Whether NaN in X is refused, or enters as the feature's mean.
+architecture : str, Architecture or None, default=None
+    Layers below the last one of `hidden_layer_sizes`; None is dense ones of these widths.
+max_epochs : int, default=200
+    Passes over the labelled rows, at most.
+batch_size : int, default=128
+    Rows per step.
+learning_rate : float, default=1e-3
+    Full speed of the optimiser in the second phase, > 0.
+n_init : int, default=1
+    Restarts from different weights; the best on validation rows is used.
+random_state : int, RandomState, Generator or None, default=None
+    Seed of split, order of batches, weights and corruption; None draws a new one.
+verbose : int, default=0
+    1 shows a progress bar.
+training : Training or None, default=None
+    Optimiser, schedule, validation, device and more; None means the defaults of `Training`.
+"""
+
+_STACK_ATTRIBUTES = """\
+pretrained_ : StackedAutoencoder or None
+    The layers after the first phase.
+network_ : Autoencoder
+    The whole after the second phase: an encoder, and a linear layer that predicts.
+phases_ : list of dict of arrays
+    Histories of the layers, from the input.
+history_ : dict of arrays
+    History of the second phase.
+n_iter_ : int
+    Epochs of the second phase.
+n_features_in_ : int
+feature_names_in_ : array of str, if X has names
+"""
+
+_MARKS = {
+    "<stack>": _STACK,
+    "<stack attributes>": _STACK_ATTRIBUTES,
+    "<network>": _PARAMETERS,
+    "<training>": _TRAINING,
+    "<attributes>": _ATTRIBUTES,
+}
 
 
 def documented(cls: T) -> T:
-    """Fill the marks <network>, <training> and <attributes> in a class's docstring."""
+    """Fill the marks, such as <network>, in a class's docstring."""
     doc = inspect.cleandoc(cls.__doc__ or "")
     for mark, text in _MARKS.items():
         doc = doc.replace(f"{mark}\n", text)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from narrows.data.batches import Batch
 from narrows.data.split import split_rows
 from narrows.estimators import _fitting
 from narrows.model import Blueprint, explained
-from narrows.nn.architecture import Architecture, Network, Sizes
+from narrows.nn.architecture import Architecture, Network, Sizes, Stage
 from narrows.nn.code import Layout, Plain
 from narrows.nn.dense import Dense, DenseNetwork
 from narrows.nn.ordering import Ordering
@@ -139,12 +140,18 @@ class _Frozen(Architecture):
         back = (sizes.n_features, *like.decoder_widths(), sizes.n_outputs)
         return _Identity(), DenseNetwork(back, sizes.n_restarts, sizes.n_decoders, settings)
 
+    def stages(self, sizes: Sizes) -> list[Stage]:
+        return []
+
 
 class _Identity(Network):
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Do nothing."""
 
     def start(self, weight: Tensor, bias: Tensor) -> None:
+        """Do nothing."""
+
+    def adopt(self, layer: int, stage: Any, restart: int) -> None:
         """Do nothing."""
 
     def forward(

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,25 @@ class Sizes:
         return math.prod(self.target)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One layer of an encoder, and what undoes it, to be trained as an autoencoder of its own.
+
+    Attributes
+    ----------
+    architecture : Architecture
+        Of one layer.
+    event : tuple of int
+        Shape of what the layer reads.
+    n_features : int
+        Units of the layer.
+    """
+
+    architecture: "Architecture"
+    event: tuple[int, ...]
+    n_features: int
+
+
 class Architecture(Part, ABC):
     """Base of all architectures: builds an encoder and a decoder.
 
@@ -68,6 +88,10 @@ class Architecture(Part, ABC):
     def build(self, sizes: Sizes) -> "tuple[Network, Network]":
         """Return encoder and decoder."""
 
+    @abstractmethod
+    def stages(self, sizes: Sizes) -> list[Stage]:
+        """Return the layers of the encoder, from the input, each to be trained alone."""
+
 
 class Network(nn.Module, ABC):
     """Base of encoders and decoders.
@@ -90,6 +114,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def start(self, weight: Tensor, bias: Tensor) -> None:
         """Set the linear path, of shapes (network, value, output) and (network, 1, output)."""
+
+    @abstractmethod
+    def adopt(self, layer: int, stage: Any, restart: int) -> None:
+        """Take a layer, counted from the input, of one restart from a network of that layer."""
 
     @abstractmethod
     def forward(

@@ -6,7 +6,6 @@ than one. A linear path runs beside the layers, from input to output, so that a 
 PCA and learns what is not linear.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -15,8 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from narrows._errors import nearest
 from narrows.nn.activation import Activation, activation
-from narrows.nn.architecture import Architecture, Network, Sizes
+from narrows.nn.architecture import Architecture, Network, Sizes, Stage
+from narrows.nn.start import INITS, draw
 
 
 class Dense(Architecture):
@@ -39,8 +40,16 @@ class Dense(Architecture):
         shrink while the decoder grows.
     linear_path : bool, default=True
         Whether a linear map runs beside the hidden layers.
-    init : {"pca", "random"}, default="pca"
-        Start as PCA (the hidden layers contribute nothing at first), or from random weights.
+    init : {"pca", "random", "xavier", "kaiming", "orthogonal"}, default="pca"
+        Start as PCA (the hidden layers contribute nothing at first), or from random weights:
+        normal of variance 1 / inputs ("random") or 2 / inputs ("kaiming"), uniform of variance
+        2 / (inputs + outputs) ("xavier"), or at right angles.
+
+    References
+    ----------
+    Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural
+    networks, AISTATS. He, Zhang, Ren & Sun 2015, arXiv:1502.01852. Saxe, McClelland & Ganguli 2014,
+    arXiv:1312.6120.
 
     Examples
     --------
@@ -80,6 +89,12 @@ class Dense(Architecture):
             back, sizes.n_restarts, sizes.n_decoders, self, unit_norm=self.unit_norm
         )
 
+    def stages(self, sizes: Sizes) -> list[Stage]:
+        init = "random" if self.init == "pca" else self.init
+        one = Dense((), self.activation, tied=self.tied, init=init)
+        units = (sizes.n_values, *widths(self.hidden_layer_sizes), sizes.n_features)
+        return [Stage(one, (below,), above) for below, above in pairwise(units)]
+
     def decoder_widths(self) -> tuple[int, ...]:
         """Return the widths of the decoder's hidden layers."""
         if self.decoder_layer_sizes is None:
@@ -107,8 +122,11 @@ class Dense(Architecture):
 
 def check_start(settings: Any, hidden: bool) -> None:
     """Raise ValueError unless the start is known, and there is a linear path for PCA."""
-    if settings.init not in ("pca", "random"):
-        raise ValueError(f"init={settings.init!r} is not known. Write 'pca' or 'random'.")
+    if settings.init not in INITS:
+        raise ValueError(
+            f"init={settings.init!r} is not known.{nearest(str(settings.init), INITS)} "
+            f"Known are: {', '.join(INITS)}."
+        )
     if settings.init == "pca" and not settings.linear_path and hidden:
         raise ValueError(
             "init='pca' starts the linear path, but linear_path=False. Write init='random'."
@@ -151,7 +169,7 @@ class DenseNetwork(Network):
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         for weight in self.weights:
-            _draw(weight, generators, 1 / math.sqrt(weight.shape[1]))
+            draw(weight, self.settings.init, generators)
         if self.settings.init == "pca" and self.path is not None:
             # A tied network at rest is a saddle point: there it leaves a little to break the tie.
             self.weights[-1].data.mul_(0.1 if self.settings.tied else 0.0)
@@ -176,6 +194,10 @@ class DenseNetwork(Network):
                 kept.append(x)
             x = dropout(x, self.settings.dropout, self.generators if self.training else ())
         return torch.baddbmm(out, x, pick(self.weights[-1]))
+
+    def adopt(self, layer: int, stage: Any, restart: int) -> None:
+        for own, other in ((self.weights, stage.weights), (self.biases, stage.biases)):
+            own[layer].data.chunk(len(own[layer]) // self.n_levels)[restart].copy_(other[0].data)
 
     def _lengths(self) -> Float[Tensor, "network 1 value"]:
         """Return the length of each input's weights, in the first layer and the path together."""
@@ -203,6 +225,15 @@ class TiedNetwork(Network):
 
     def start(self, weight: Tensor, bias: Tensor) -> None:
         self.biases[-1].data.copy_(bias)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The encoder's weights, transposed, in the order in which they are applied."""
+        return [weight.transpose(1, 2) for weight in reversed(self._encoder[0].weights)]
+
+    def adopt(self, layer: int, stage: Any, restart: int) -> None:
+        parts = self.biases[layer].data.chunk(len(self.biases[layer]) // self.n_levels)
+        parts[restart].copy_(stage.biases[0].data)
 
     def forward(
         self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
@@ -248,9 +279,3 @@ def _picker(n_levels: int, levels: slice | None):  # type: ignore[no-untyped-def
     if levels is None:
         return lambda tensor: tensor
     return lambda tensor: tensor.unflatten(0, (-1, n_levels))[:, levels].flatten(0, 1)
-
-
-def _draw(weight: Tensor, generators: Sequence[torch.Generator], scale: float) -> None:
-    parts = weight.data.chunk(len(generators))
-    for part, generator in zip(parts, generators, strict=True):
-        part.copy_(torch.randn(part.shape, generator=generator) * scale)

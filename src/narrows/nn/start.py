@@ -5,11 +5,16 @@ level of an ordering. Training leaves from there, and goes back to it where it g
 the validation rows: that is why a fit is not worse than PCA.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
+
+INITS = ("pca", "random", "xavier", "kaiming", "orthogonal")
 
 _EXACT = 1500
 _FLOOR = 1e-3
@@ -65,3 +70,20 @@ def loadings(
     """Return the regression of centred targets on uncorrelated, centred codes."""
     codes = codes.double()
     return codes.T @ targets.double() / codes.square().sum(0).clamp_min(1e-300)[:, None]
+
+
+def draw(
+    weight: Float[Tensor, "network input output"], kind: str, generators: Sequence[torch.Generator]
+) -> None:
+    """Draw initial weights, each restart from its own generator; those beside PCA as random."""
+    n_inputs, n_outputs = weight.shape[1:]
+    for part, generator in zip(weight.data.chunk(len(generators)), generators, strict=True):
+        if kind == "orthogonal":
+            for network in part:
+                torch.nn.init.orthogonal_(network, generator=generator)
+        elif kind == "xavier":
+            bound = math.sqrt(6 / (n_inputs + n_outputs))
+            part.copy_((torch.rand(part.shape, generator=generator) * 2 - 1) * bound)
+        else:
+            scale = math.sqrt((2 if kind == "kaiming" else 1) / n_inputs)
+            part.copy_(torch.randn(part.shape, generator=generator) * scale)

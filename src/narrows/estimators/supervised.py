@@ -1,0 +1,427 @@
+"""Classifiers and regressors whose layers were trained as autoencoders first."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.utils import Tags, assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
+
+from narrows._types import Array
+from narrows.corruption import Corruption
+from narrows.data.source import source
+from narrows.data.views import Concatenated
+from narrows.engine.training import Training
+from narrows.estimators import _guards
+from narrows.estimators._docs import documented
+from narrows.estimators.autoencoder import Autoencoder
+from narrows.estimators.stacked import StackedAutoencoder
+from narrows.nn.activation import Activation
+from narrows.nn.architecture import Architecture
+from narrows.nn.code import Plain
+from narrows.nn.dense import Dense, widths
+from narrows.nn.headed import Headed
+from narrows.objective.likelihoods import Likelihood
+from narrows.objective.mixed import Mixed
+from narrows.parts import resolve
+
+SHARED = ("scale", "missing", "batch_size", "n_init", "random_state", "verbose", "training")
+
+
+class StackedPredictor(BaseEstimator, ABC):
+    """What classifiers and regressors share: layers trained on X alone, then all of them on y."""
+
+    network_: Autoencoder
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.missing != "error"
+        tags.target_tags.multi_output = True
+        return tags
+
+    @abstractmethod
+    def _targets(self, y: Any) -> tuple[Array, str | Likelihood]:
+        """Return y as rows of numbers to predict, and their likelihood."""
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        unlabelled: Any = None,
+        groups: Any = None,
+        validation: Any = None,
+    ) -> Self:
+        """Train the layers on the rows of X, then the whole on y.
+
+        Parameters
+        ----------
+        X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
+        y : array of shape (rows,) or (rows, outputs)
+            What to predict, known for all rows.
+        sample_weight : array of shape (rows,), optional
+            Weights >= 0 in the second phase.
+        unlabelled : like X, optional
+            More rows for the first phase, without anything to predict.
+        groups : array of shape (rows,), optional
+            Which rows belong together, for ``Training(split="groups")``, in the second phase.
+        validation : pair (X, y), optional
+            Rows that choose epoch and restart in the second phase, instead of a part of X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If labels are missing or of one class, or a setting is out of range.
+        NonFiniteLossError
+            If the losses of all restarts became NaN or infinite.
+        """
+        if not widths(self.hidden_layer_sizes):
+            raise ValueError("hidden_layer_sizes=() has no layer to train. Write (256,), say.")
+        with _guards.all_or_nothing(self):
+            targets, likelihood = self._targets(y)
+            check_consistent_length(X, targets)
+            if validation is not None:
+                validation = (validation[0], self._known_targets(validation[1]))
+            self.pretrained_ = self._pretrained(X, unlabelled)
+            self.network_ = self._network(likelihood)
+            history = self.network_._fit(
+                X, targets, sample_weight, groups, validation, self.pretrained_
+            )
+        _guards.refuse_failure(history)
+        self.n_features_in_ = self.network_.n_features_in_
+        if hasattr(self.network_, "feature_names_in_"):
+            self.feature_names_in_ = self.network_.feature_names_in_
+        return self
+
+    @abstractmethod
+    def _known_targets(self, y: Any) -> Array:
+        """Return validation targets as rows of numbers, as `_targets` made them."""
+
+    def _pretrained(self, X: Any, unlabelled: Any) -> StackedAutoencoder | None:
+        """Return the layers, trained one by one on all rows; None if they are not to be."""
+        if self.layer is None:
+            return None
+        *_, top = sizes = widths(self.hidden_layer_sizes)
+        stack = StackedAutoencoder(
+            top,
+            hidden_layer_sizes=sizes[:-1],
+            architecture=self._encoder(sizes),
+            code=Plain(self.activation),
+            fine_tune=False,
+            **self._settings("layer", "corruption", "strength", "layer_epochs", "init", *SHARED),
+            learning_rate=self.layer_learning_rate or self.learning_rate,
+        )
+        rows = X if unlabelled is None else Concatenated([source(X), source(unlabelled)])
+        return stack.fit(rows)
+
+    def _network(self, likelihood: str | Likelihood) -> Autoencoder:
+        *_, top = sizes = widths(self.hidden_layer_sizes)
+        return Autoencoder(
+            top,
+            architecture=Headed(self._encoder(sizes)),
+            code=Plain(self.activation),
+            likelihood=likelihood,
+            **self._settings("max_epochs", "learning_rate", *SHARED),
+        )
+
+    def _encoder(self, sizes: Sequence[int]) -> Architecture:
+        if self.architecture is None:
+            return Dense(sizes[:-1], self.activation, linear_path=False, init=self.init)
+        given = clone(resolve("architecture", self.architecture))
+        own = {"linear_path": False, "init": self.init}
+        known = given.get_params()
+        return given.set_params(**{name: own[name] for name in own.keys() & known.keys()})
+
+    def _settings(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def phases_(self) -> list[dict[str, Array]]:
+        """Histories of the layers, from the input, as in `StackedAutoencoder`."""
+        check_is_fitted(self)
+        return [] if self.pretrained_ is None else self.pretrained_.phases_
+
+    @property
+    def history_(self) -> dict[str, Array]:
+        """History of the training on y, as in `Autoencoder`."""
+        check_is_fitted(self)
+        return self.network_.history_
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs trained on y."""
+        check_is_fitted(self)
+        return self.network_.n_iter_
+
+    def _outputs(self, X: Any) -> Array:
+        check_is_fitted(self)
+        return self.network_._reconstructed(X, None)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_") and hasattr(self.network_, "_model")
+
+
+@documented
+class StackedClassifier(ClassifierMixin, StackedPredictor):
+    """Classifier whose layers were trained as autoencoders, one by one, before labels came in.
+
+    Use it where labels are few and rows are many: pass rows without labels as ``unlabelled=``.
+    Several questions at once are columns of y. (Vincent, Larochelle, Lajoie, Bengio & Manzagol
+    2010, JMLR 11, 3371-3408; Rifai, Vincent, Muller, Glorot & Bengio 2011, ICML.)
+
+    Parameters
+    ----------
+    <stack>
+
+    Attributes
+    ----------
+    classes_ : array, or list of arrays for several questions
+    <stack attributes>
+
+    See Also
+    --------
+    StackedRegressor : For values.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from narrows import StackedClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = StackedClassifier((32,), layer_epochs=10, max_epochs=50, random_state=0).fit(X, y)
+    >>> model.predict_proba(X).shape, model.score(X, y) > 0.9
+    ((150, 3), True)
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (256,),
+        *,
+        layer: str | None = "denoising",
+        corruption: str | Corruption | Callable[..., Any] = "masking",
+        strength: float | None = None,
+        layer_epochs: int = 50,
+        layer_learning_rate: float | None = None,
+        init: str = "xavier",
+        activation: str | Activation = "silu",
+        scale: str = "auto",
+        missing: str = "error",
+        architecture: str | Architecture | None = None,
+        max_epochs: int = 200,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        n_init: int = 1,
+        random_state: Any = None,
+        verbose: int = 0,
+        training: Training | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.layer = layer
+        self.corruption = corruption
+        self.strength = strength
+        self.layer_epochs = layer_epochs
+        self.layer_learning_rate = layer_learning_rate
+        self.init = init
+        self.activation = activation
+        self.scale = scale
+        self.missing = missing
+        self.architecture = architecture
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.n_init = n_init
+        self.random_state = random_state
+        self.verbose = verbose
+        self.training = training
+
+    def _targets(self, y: Any) -> tuple[Array, str | Likelihood]:
+        columns, single = _labels(self, y)
+        classes = [np.unique(column) for column in columns.T]
+        for known in classes:
+            if len(known) < 2:
+                raise ValueError(
+                    f"y holds one class alone, {known.tolist()[0]!r}; a classifier needs two. "
+                    "Pass rows of all classes."
+                )
+        self.classes_ = classes[0] if single else classes
+        if single:
+            return self._known_targets(y), "categorical"
+        ends = np.cumsum([0, *map(len, classes)]).tolist()
+        groups = [("categorical", tuple(range(first, last))) for first, last in pairwise(ends)]
+        return self._known_targets(y), Mixed(groups)
+
+    def _known_targets(self, y: Any) -> Array:
+        """Return labels as ones and zeros, a column for every class of every question."""
+        columns, single = _labels(self, y)
+        classes = [self.classes_] if single else self.classes_
+        for column, known in zip(columns.T, classes, strict=True):
+            new = column[~np.isin(column, known)].tolist()
+            if new:
+                raise ValueError(
+                    f"The label {new[0]!r} of the validation rows is not among those of y. "
+                    "Pass validation rows of the classes that are learned."
+                )
+        hits = [c[:, None] == known for c, known in zip(columns.T, classes, strict=True)]
+        return np.hstack(hits).astype(np.float32)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of every class; of several questions, a list of them.
+
+        Parameters
+        ----------
+        X : like `fit`
+
+        Returns
+        -------
+        array of shape (rows, classes), or list of such arrays
+        """
+        outputs = self._outputs(X)
+        if not isinstance(self.classes_, list):
+            return outputs
+        return np.split(outputs, np.cumsum([len(known) for known in self.classes_])[:-1], axis=1)
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each row; of several questions, a column each."""
+        shares = self.predict_proba(X)
+        if not isinstance(self.classes_, list):
+            return np.asarray(self.classes_[shares.argmax(1)])
+        picked = zip(self.classes_, shares, strict=True)
+        return np.column_stack([known[share.argmax(1)] for known, share in picked])
+
+
+@documented
+class StackedRegressor(RegressorMixin, StackedPredictor):
+    """Regressor whose layers were trained as autoencoders, one by one, before values came in.
+
+    Use it where values to predict are few and rows are many: pass rows without them as
+    ``unlabelled=``. (Vincent, Larochelle, Lajoie, Bengio & Manzagol 2010, JMLR 11, 3371-3408.)
+
+    Parameters
+    ----------
+    <stack>
+    likelihood : str or Likelihood, default="gaussian"
+        What a prediction is measured by: "gaussian", "laplace" and "student_t" (robust), "poisson"
+        and "negative_binomial" (counts), "bernoulli" (values in [0, 1]).
+
+    Attributes
+    ----------
+    <stack attributes>
+
+    See Also
+    --------
+    StackedClassifier : For labels.
+    CodeRegressor : For large outputs, through their code.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from narrows import StackedRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = StackedRegressor((32,), layer_epochs=10, max_epochs=30, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.4
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (256,),
+        *,
+        layer: str | None = "denoising",
+        corruption: str | Corruption | Callable[..., Any] = "masking",
+        strength: float | None = None,
+        layer_epochs: int = 50,
+        layer_learning_rate: float | None = None,
+        init: str = "xavier",
+        activation: str | Activation = "silu",
+        scale: str = "auto",
+        missing: str = "error",
+        architecture: str | Architecture | None = None,
+        likelihood: str | Likelihood = "gaussian",
+        max_epochs: int = 200,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        n_init: int = 1,
+        random_state: Any = None,
+        verbose: int = 0,
+        training: Training | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.layer = layer
+        self.corruption = corruption
+        self.strength = strength
+        self.layer_epochs = layer_epochs
+        self.layer_learning_rate = layer_learning_rate
+        self.init = init
+        self.activation = activation
+        self.scale = scale
+        self.missing = missing
+        self.architecture = architecture
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.n_init = n_init
+        self.random_state = random_state
+        self.verbose = verbose
+        self.training = training
+        self.likelihood = likelihood
+
+    def _targets(self, y: Any) -> tuple[Array, str | Likelihood]:
+        values = self._known_targets(y)
+        self._single = np.asarray(y).ndim == 1
+        return values, self.likelihood
+
+    def _known_targets(self, y: Any) -> Array:
+        _refuse_missing(self, y)
+        values = check_array(
+            y, ensure_2d=False, dtype="numeric", input_name="y", ensure_all_finite=True
+        )
+        return np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+
+    def predict(self, X: Any) -> Float[np.ndarray, "row ..."]:
+        """Return the values of each row, of the shape of y."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._single else outputs
+
+
+def _labels(estimator: Any, y: Any) -> tuple[Array, bool]:
+    """Return labels as columns, and whether there is one question alone."""
+    _refuse_missing(estimator, y)
+    labels = np.asarray(y)
+    check_classification_targets(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = column_or_1d(labels, warn=True)
+    return labels.reshape(len(labels), -1), labels.ndim == 1
+
+
+def _refuse_missing(estimator: Any, y: Any) -> None:
+    """Raise ValueError unless there is something to predict for every row."""
+    name = type(estimator).__name__
+    if y is None:
+        raise ValueError(
+            f"{name} requires y to be passed, but the target y is None. Rows without labels are "
+            "for unlabelled=; without any labels, fit a StackedAutoencoder."
+        )
+    missing = [v is None or v != v for v in np.asarray(y, dtype=object).flat]
+    if any(missing):
+        row = missing.index(True) // max(1, len(missing) // len(y))
+        raise ValueError(
+            f"y has missing entries (NaN): {sum(missing)}, the first in row {row}. "
+            "Pass rows without labels as unlabelled=."
+        )
+    if np.asarray(y).dtype.kind == "f":
+        assert_all_finite(y, input_name="y")
