@@ -30,7 +30,7 @@ VARIANTS = {
             Dense((16,), tied=True, init="random"),
             Dense((16,), dropout=0.1, init="random"),
             Dense((), init="random"),
-            Dense((16,), unit_norm=True, decoder_layer_sizes=(8, 8)),
+            Dense((16,), unit_norm=True, decoder_layer_sizes=(8, 8), init="random"),
             Dense((16, 16)),
         ]
     },

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Autoencoder": "narrows.estimators.autoencoder",
     "HierarchicalAutoencoder": "narrows.estimators.hierarchical",
+    "SparseAutoencoder": "narrows.estimators.sparse",
     "ContractiveAutoencoder": "narrows.estimators.contractive",
     "DenoisingAutoencoder": "narrows.estimators.denoising",
     "StackedAutoencoder": "narrows.estimators.stacked",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from narrows.estimators.contractive import ContractiveAutoencoder as ContractiveAutoencoder
     from narrows.estimators.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
+    from narrows.estimators.sparse import SparseAutoencoder as SparseAutoencoder
     from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
     from narrows.estimators.supervised import StackedClassifier as StackedClassifier
     from narrows.estimators.supervised import StackedRegressor as StackedRegressor

@@ -53,6 +53,7 @@ PARTS: dict[str, dict[str, str]] = {
 ESTIMATORS: dict[str, str] = {
     "Autoencoder": "narrows.estimators.autoencoder:Autoencoder",
     "HierarchicalAutoencoder": "narrows.estimators.hierarchical:HierarchicalAutoencoder",
+    "SparseAutoencoder": "narrows.estimators.sparse:SparseAutoencoder",
     "ContractiveAutoencoder": "narrows.estimators.contractive:ContractiveAutoencoder",
     "DenoisingAutoencoder": "narrows.estimators.denoising:DenoisingAutoencoder",
     "StackedAutoencoder": "narrows.estimators.stacked:StackedAutoencoder",

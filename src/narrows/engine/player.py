@@ -33,7 +33,7 @@ class Player:
         self.n_restarts = n_restarts
         self.clip_norm = settings.clip_norm
         self.learning_rate = learning_rate
-        self.ones: list[Tensor] | None = None
+        self.ones: list[Tensor] = []
         sizes = [parameter.numel() for parameter in self.parameters]
         self.flat = torch.cat([parameter.data.flatten() for parameter in self.parameters])
         for parameter, view in zip(self.parameters, self.flat.split(sizes), strict=True):
@@ -55,7 +55,7 @@ class Player:
             Share of the full learning rate.
         """
         losses = [loss for loss in losses if loss.requires_grad]
-        if self.ones is None:
+        if len(self.ones) != len(losses):
             self.ones = [torch.ones_like(loss) for loss in losses]
         gradients = torch.autograd.grad(
             losses, self.parameters, self.ones, allow_unused=True, materialize_grads=True

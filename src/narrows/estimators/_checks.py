@@ -201,6 +201,8 @@ def choose(
     for term in terms:
         if getattr(term, "strength", 0) < 0:
             raise ValueError(f"strength={term.strength} of {term!r} must be at least 0.")
+        if not 0 < getattr(term, "rate", 0.5) < 1:
+            raise ValueError(f"rate={term.rate} must be in (0, 1). Write 0.05.")
         n_probes = getattr(term, "n_probes", None)
         if n_probes is not None and (not hasattr(n_probes, "__index__") or n_probes < 1):
             raise ValueError(

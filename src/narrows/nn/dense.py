@@ -107,6 +107,11 @@ class Dense(Architecture):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1). Write 0.1, say.")
         check_start(self, bool(hidden))
+        if self.unit_norm and self.init == "pca" and self.decoder_widths():
+            raise ValueError(
+                "unit_norm=True shares the unit length between the hidden layers and the linear "
+                "path, which then is not PCA. Write init='random'."
+            )
         if self.tied and sizes.n_values != sizes.n_outputs:
             raise ValueError(
                 f"tied=True needs a target of the input's size, but the input has {sizes.n_values} "

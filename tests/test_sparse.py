@@ -1,0 +1,228 @@
+"""Sparse autoencoders: penalties, top-k codes, unit-norm decoders, silent units, readings."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from helpers import quick, table
+from narrows import Autoencoder, Dense, KLSparsity, Plain, Revival, SparseAutoencoder, TopK
+from narrows.data.batches import Batch
+from narrows.estimators.sparse import SPARSITIES
+from narrows.nn.code import Layout
+
+each_sparsity = pytest.mark.parametrize("sparsity", SPARSITIES)
+
+
+def sparse_rows(n_rows=1500, n_parts=20, n_values=12, seed=0):
+    """Rows that are sums of few unit vectors, and these."""
+    rng = np.random.default_rng(seed)
+    parts = rng.normal(size=(n_parts, n_values))
+    parts /= np.linalg.norm(parts, axis=1, keepdims=True)
+    amounts = rng.exponential(size=(n_rows, n_parts)) * (rng.random((n_rows, n_parts)) < 0.05)
+    return amounts @ parts + 0.01 * rng.normal(size=(n_rows, n_values)), parts
+
+
+def fitted(sparsity="l1", X=None, **settings):
+    own = {"max_epochs": 5, "hidden_layer_sizes": (), "n_components": 8, "sparsity": sparsity}
+    return SparseAutoencoder(**quick(**{**own, **settings})).fit(table() if X is None else X)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"sparsity": "l1"}, {"sparsity": "top_k", "k": 2}], ids=["l1", "top_k"]
+)
+def test_the_parts_that_rows_are_made_of_are_found(settings):
+    X, parts = sparse_rows()
+    model = SparseAutoencoder(
+        30, **settings, scale="global", max_epochs=150, batch_size=64, random_state=0
+    ).fit(X)
+    columns = model._model.decoder.weights[0][0].detach().numpy()
+    columns /= np.linalg.norm(columns, axis=1, keepdims=True)
+    assert ((parts @ columns.T).max(1) > 0.9).mean() >= 0.8
+    assert model.firing_rates(X).mean() < 0.15
+
+
+# Unit-norm decoders
+
+
+@each_sparsity
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 5)])
+def test_each_unit_enters_the_decoder_with_length_one(sparsity, hidden):
+    decoder = fitted(sparsity, hidden_layer_sizes=hidden)._model.decoder
+    first = [decoder.weights[0], *([] if decoder.path is None else [decoder.path])]
+    unit = [weight[0] / decoder._lengths()[0].T for weight in first]
+    np.testing.assert_allclose(torch.cat(unit, 1).norm(dim=1).detach(), 1, rtol=1e-5)
+
+
+def test_the_length_of_the_decoders_weights_changes_nothing():
+    X = torch.as_tensor(table(), dtype=torch.float32)
+    model = fitted(X=table())._model
+    before = model(Batch(X, X))
+    scales = torch.rand(8, 1, generator=torch.Generator().manual_seed(0)) + 0.1
+    model.decoder.weights[0].data *= scales
+    for term, own in zip(model(Batch(X, X)), before, strict=True):
+        torch.testing.assert_close(term, own)
+
+
+def test_pca_is_a_start_of_unit_norm_decoders_too():
+    X = table()
+    own, plain = (
+        Autoencoder(3, architecture=a, random_state=0, max_epochs=1, learning_rate=1e-12).fit(X)
+        for a in (Dense((), unit_norm=True), Dense(()))
+    )
+    np.testing.assert_allclose(own.reconstruct(X), plain.reconstruct(X), atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"^unit_norm=True shares the unit length .* init='random'"
+    ):
+        Autoencoder(3, architecture=Dense((16,), unit_norm=True)).fit(X)
+
+
+# Codes and penalties
+
+
+def test_top_k_keeps_the_largest_and_leaves_angles_alone():
+    raw = torch.randn(2, 50, 7, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    layout = Layout(6, (2,))
+    features = TopK(3)(raw, layout)
+    plain, p, q = layout.split(raw)
+    order = plain.argsort(-1, descending=True)
+    kept, dropped = order[..., :3], order[..., 3:]
+    torch.testing.assert_close(features[..., :5].gather(-1, kept), plain.gather(-1, kept))
+    assert not features[..., :5].gather(-1, dropped).any()
+    torch.testing.assert_close(features[..., 5:].norm(dim=-1), torch.ones(2, 50))
+    torch.testing.assert_close(features[..., 5] * q[..., 0], features[..., 6] * p[..., 0])
+    (gradient,) = torch.autograd.grad(features[..., :5].sum(), raw)
+    assert (gradient[..., :5] != 0).sum(-1).eq(3).all()
+    assert (TopK(5)(raw[..., :5], Layout(5)) == raw[..., :5]).all()
+
+
+def test_units_under_kl_fire_at_the_rate_asked_for():
+    model = fitted("kl", strength=50.0, rate=0.2, max_epochs=80)
+    np.testing.assert_allclose(model.firing_rates(table()), 0.2, atol=0.03)
+
+
+def test_hidden_layers_are_penalised_where_asked():
+    X, layers = table(), {"hidden_layer_sizes": (10, 6), "activation": "sigmoid", "max_epochs": 80}
+    for layer in (1, 2):
+        penalty = KLSparsity(20.0, 0.1, layer=layer)
+        model = Autoencoder(3, **quick(penalties=[penalty], **layers)).fit(X)
+        means = [
+            model._map(X, lambda x, i=i, m=model: m._model.hidden(x)[i][0]).mean(0) for i in (0, 1)
+        ]
+        np.testing.assert_allclose(means[layer - 1], 0.1, atol=0.05)
+        assert np.abs(means[2 - layer] - 0.1).max() > 0.1
+    both = SparseAutoencoder(3, sparsity="kl", layers=(1,), **quick(**layers)).fit(X)
+    assert len(both.loss_terms(X)) == 2  # terms of one name count once
+    assert len(both._model.blueprint.penalties) == 2
+
+
+# Silent units
+
+
+def test_revival_is_the_loss_of_what_silent_units_add():
+    """Gao et al. 2024: with a linear decoder, ‖(t - D(h)) - W u‖² for the largest silent units."""
+    rng = np.random.default_rng(0)
+    X = torch.as_tensor(rng.normal(size=(10, 6)), dtype=torch.float32)
+    penalty = Revival(0.25, patience=30)
+    architecture = Dense((), init="random")
+    model = (
+        Autoencoder(6, code=TopK(2), architecture=architecture, penalties=[penalty], **quick())
+        .fit(X.numpy())
+        ._model
+    )
+    model.train()
+    model._idle = torch.tensor([0.0, 40, 40, 29, 40, 40])[None, None]
+    record, _ = model._trained(Batch(X, X))
+    idle = torch.where((record.features[0] != 0).any(0), 0, torch.tensor([0, 50, 50, 39, 50, 50]))
+    torch.testing.assert_close(model._idle[0, 0], idle.float())
+    silent = idle >= 30
+    assert 0 < silent.sum() < 6
+    raw = record.units.raw[0].masked_fill(~silent, -torch.inf)
+    lowest = raw.topk(3, 1).values[:, -1:]
+    woken = torch.where(silent & (raw >= lowest), raw, 0)
+    error = X - record.outputs[0, 0] - woken @ model.decoder.weights[0][0]
+    torch.testing.assert_close(penalty(record)[0], 0.25 * error.square().sum(1))
+    with torch.no_grad():
+        assert not penalty(record).any()
+
+
+def test_revival_wakes_units():
+    X, _ = sparse_rows(3000, 40, 20)
+    settings = {"n_components": 64, "k": 3, "scale": "global", "learning_rate": 5e-3}
+    settings |= {"max_epochs": 100, "batch_size": 128}
+    woken, left = (fitted("top_k", X, revival=revival, **settings) for revival in (True, False))
+    assert len(woken.dead_units(X)) < len(left.dead_units(X)) / 2
+    assert woken.fve(X)[0] > left.fve(X)[0]
+
+
+# Readings
+
+
+def test_the_laplace_reading_is_a_density():
+    X = table()
+    for likelihood, code in (("gaussian", "plain"), ("laplace", "plain"), ("gaussian", None)):
+        model = fitted(X=X, likelihood=likelihood, code=code, strength=0.6)
+        h = model.transform(X).astype(float)
+        rate = 0.3 if likelihood == "gaussian" else 0.6
+        prior = stats.laplace if code else stats.expon
+        density = stats.norm if likelihood == "gaussian" else stats.laplace
+        scaled = [(rows - X.mean(0)) / X.std(0) for rows in (X, model.reconstruct(X).astype(float))]
+        expected = prior.logpdf(h, scale=1 / rate).sum(1) + density.logpdf(*scaled).sum(1)
+        np.testing.assert_allclose(model.joint_score_samples(X), expected, rtol=1e-3)
+    with pytest.raises(ValueError, match=r"^The Laplace prior belongs to sparsity='l1' with"):
+        fitted("top_k").joint_score_samples(X)
+
+
+def test_what_a_unit_answers_to():
+    X = table()
+    model = fitted(X=X, strength=0.01, max_epochs=20)
+    codes, column = model.transform(X), model._model.decoder.weights[0][0].detach().numpy()
+    report = model.unit(X, 5, n_features=3, n_rows=4)
+    effect = column[5] / np.linalg.norm(column[5]) * X.std(0)
+    np.testing.assert_array_equal(report.features, np.argsort(-np.abs(effect))[:3])
+    np.testing.assert_allclose(report.weights, effect[report.features], rtol=1e-3)
+    np.testing.assert_array_equal(report.rows, np.argsort(-codes[:, 5], kind="stable")[:4])
+    np.testing.assert_array_equal(report.activations, codes[report.rows, 5])
+    np.testing.assert_allclose(model.firing_rates(X), (codes > 0).mean(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"sparsity": "topk"},
+            "sparsity='topk' is not known. Did you mean 'top_k'? Known are: l1, kl, top_k.",
+        ),
+        ({"strength": -1.0}, "strength=-1.0 of L1(strength=-1.0) must be at least 0."),
+        ({"sparsity": "kl", "rate": 1.0}, "rate=1.0 must be in (0, 1). Write 0.05."),
+        (
+            {"sparsity": "top_k", "k": 0},
+            "k=0 of TopK must be a whole number, at least 1.",
+        ),
+        (
+            {"sparsity": "top_k", "layers": (1,)},
+            "layers=(1,) are penalised by 'l1' or 'kl', but sparsity='top_k' has no penalty. "
+            "Write layers=().",
+        ),
+        (
+            {"layers": (2,), "hidden_layer_sizes": (4,)},
+            "layer=2 of L1 must be from 1 to 1. Layers are counted from the input; write "
+            "layer=None for the code.",
+        ),
+        (
+            {"layers": (1,)},
+            "layer=1 of L1 must be left out: the encoder has no hidden layer. Layers are counted "
+            "from the input; write layer=None for the code.",
+        ),
+        (
+            {"sparsity": "kl", "code": Plain("softplus"), "scale": "none"},
+            None,
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings, message):
+    text = f"^{re.escape(message)}$" if message else "^KLSparsity needs units between 0 and 1, but"
+    with pytest.raises(ValueError, match=text):
+        fitted(**settings)
