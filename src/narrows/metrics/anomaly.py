@@ -151,7 +151,7 @@ class ROC:
 
 
 def roc(
-    y: Shaped[np.ndarray, "row"], score: Float[np.ndarray, "row"], confidence: float = 0.95
+    y: Shaped[np.ndarray, "row"], score: Float[np.ndarray, "same_row"], confidence: float = 0.95
 ) -> ROC:
     r"""Return the receiver operating characteristic with its intervals, and the area under it.
 
@@ -252,7 +252,7 @@ class PrecisionRecall:
 
 
 def precision_recall(
-    y: Shaped[np.ndarray, "row"], score: Float[np.ndarray, "row"], confidence: float = 0.95
+    y: Shaped[np.ndarray, "row"], score: Float[np.ndarray, "same_row"], confidence: float = 0.95
 ) -> PrecisionRecall:
     r"""Return precision against recall, with intervals.
 
@@ -349,7 +349,7 @@ class SignificanceImprovement:
 
 def significance_improvement(
     y: Shaped[np.ndarray, "row"],
-    score: Float[np.ndarray, "row"],
+    score: Float[np.ndarray, "same_row"],
     confidence: float = 0.95,
     *,
     max_relative_error: float = 0.2,

@@ -225,8 +225,8 @@ class LabelEfficiency:
 
 def label_efficiency(
     codes: Float[np.ndarray, "row component"],
-    raw: Float[np.ndarray, "row feature"],
-    y: Shaped[np.ndarray, "row"],
+    raw: Float[np.ndarray, "same_row feature"],
+    y: Shaped[np.ndarray, "labelled_row"],
     n_labels: Sequence[int] = (50, 100, 500),
     *,
     classifier: Any = None,
@@ -334,7 +334,7 @@ class ClusteringAgreement:
 
 def clustering_agreement(
     codes: Float[np.ndarray, "row component"],
-    y: Shaped[np.ndarray, "row"],
+    y: Shaped[np.ndarray, "labelled_row"],
     n_clusters: int | None = None,
     *,
     random_state: int = 0,

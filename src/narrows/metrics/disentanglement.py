@@ -23,7 +23,7 @@ HELD_OUT = 0.3
 
 def mutual_information_gap(
     codes: Float[np.ndarray, "row component"],
-    factors: Shaped[np.ndarray, "row factor"],
+    factors: Shaped[np.ndarray, "same_row factor"],
     n_bins: int = 20,
 ) -> float:
     r"""Return the mutual information gap (MIG).
@@ -119,7 +119,7 @@ class DCI:
 
 def dci(
     codes: Float[np.ndarray, "row component"],
-    factors: Shaped[np.ndarray, "row factor"],
+    factors: Shaped[np.ndarray, "same_row factor"],
     importance: Literal["gradient_boosting", "lasso"] = "gradient_boosting",
     *,
     random_state: int = 0,
@@ -200,7 +200,7 @@ def dci(
 
 def separated_attribute_predictability(
     codes: Float[np.ndarray, "row component"],
-    factors: Shaped[np.ndarray, "row factor"],
+    factors: Shaped[np.ndarray, "same_row factor"],
     *,
     random_state: int = 0,
 ) -> float:

@@ -21,7 +21,7 @@ SCALES = np.geomspace(0.1, 1e3, 17)
 
 def trustworthiness(
     X: Float[np.ndarray, "row feature"],
-    Z: Float[np.ndarray, "row component"],
+    Z: Float[np.ndarray, "same_row component"],
     n_neighbors: int = 5,
 ) -> float:
     r"""Return how far neighbours in the code can be trusted to be neighbours in the data.
@@ -88,7 +88,7 @@ def trustworthiness(
 
 def continuity(
     X: Float[np.ndarray, "row feature"],
-    Z: Float[np.ndarray, "row component"],
+    Z: Float[np.ndarray, "same_row component"],
     n_neighbors: int = 5,
 ) -> float:
     """Return how far neighbours in the data stay neighbours in the code.
@@ -144,7 +144,7 @@ def continuity(
 
 def neighbour_overlap(
     X: Float[np.ndarray, "row feature"],
-    Z: Float[np.ndarray, "row component"],
+    Z: Float[np.ndarray, "same_row component"],
     n_neighbors: int = 5,
 ) -> float:
     """Return the mean share of the nearest neighbours that a code keeps.
@@ -200,7 +200,7 @@ def neighbour_overlap(
 
 def tsne_divergence(
     X: Float[np.ndarray, "row feature"],
-    Z: Float[np.ndarray, "row component"],
+    Z: Float[np.ndarray, "same_row component"],
     perplexity: float = 30.0,
     *,
     rescale: bool = False,
