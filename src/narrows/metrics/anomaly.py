@@ -6,9 +6,11 @@ normal: give its negative. A row is called an anomaly if its score is at least t
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.special import betaincinv
 from scipy.stats import rankdata
 
@@ -74,45 +76,52 @@ def clopper_pearson(
 class Efficiency:
     """A share of counted rows at each threshold, with its Clopper-Pearson interval.
 
+    The interval is computed when it is first asked for: of a long curve take a part first, as in
+    ``efficiency[::100].low``.
+
     Attributes
     ----------
-    value, low, high : array of shape (threshold,)
-        The share and the ends of its interval, from 0 to 1.
+    passed : array of int of shape (threshold,)
+        Rows that passed.
+    trials : int or array of int of shape (threshold,)
+        Rows that could have passed, at least 1.
+    confidence : float
+        Confidence level of the interval, in (0, 1).
 
     Examples
     --------
-    >>> Efficiency.of(np.array([5]), 10, confidence=0.95).high.round(3)
-    array([0.813])
+    >>> found = Efficiency(np.array([0, 5, 10]), 10, confidence=0.95)
+    >>> found.value, found[1:].high.round(3)
+    (array([0. , 0.5, 1. ]), array([0.813, 1.   ]))
     """
 
-    value: Float[np.ndarray, "threshold"]
-    low: Float[np.ndarray, "threshold"]
-    high: Float[np.ndarray, "threshold"]
+    passed: Int[np.ndarray, "threshold"]
+    trials: Count
+    confidence: float
 
-    @classmethod
-    def of(
-        cls,
-        successes: Int[np.ndarray, "threshold"],
-        trials: Count,
-        confidence: float,
-    ) -> "Efficiency":
-        """Return the efficiency of counts, with at least one trial each.
+    def __getitem__(self, thresholds: Any) -> "Efficiency":
+        """Return the efficiency at some of the thresholds."""
+        trials = self.trials[thresholds] if isinstance(self.trials, np.ndarray) else self.trials
+        return Efficiency(self.passed[thresholds], trials, self.confidence)
 
-        Parameters
-        ----------
-        successes : array of int of shape (threshold,)
-            Rows that passed.
-        trials : int or array of int of shape (threshold,)
-            Rows that could have passed.
-        confidence : float
-            Confidence level of the interval, in (0, 1).
+    @property
+    def value(self) -> Float[np.ndarray, "threshold"]:
+        """The share, from 0 to 1."""
+        return np.asarray(self.passed / self.trials)
 
-        Returns
-        -------
-        Efficiency
-            Shares and intervals.
-        """
-        return cls(successes / trials, *clopper_pearson(successes, trials, confidence))
+    @property
+    def low(self) -> Float[np.ndarray, "threshold"]:
+        """The lower end of the interval."""
+        return self._interval[0]
+
+    @property
+    def high(self) -> Float[np.ndarray, "threshold"]:
+        """The upper end of the interval."""
+        return self._interval[1]
+
+    @cached_property
+    def _interval(self) -> tuple[np.ndarray, np.ndarray]:
+        return clopper_pearson(self.passed, self.trials, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -212,8 +221,8 @@ def roc(
     signal, background = np.append(0, signal), np.append(0, background)
     return ROC(
         np.append(np.inf, thresholds),
-        Efficiency.of(signal, signal[-1], confidence),
-        Efficiency.of(background, background[-1], confidence),
+        Efficiency(signal, signal[-1], confidence),
+        Efficiency(background, background[-1], confidence),
         *_area(score[anomaly], score[~anomaly]),
         int(signal[-1]),
         int(background[-1]),
@@ -297,8 +306,8 @@ def precision_recall(
     (0.833, 0.5)
     """
     thresholds, signal, background = _counts(_check(y, score, confidence), score)
-    precision = Efficiency.of(signal, signal + background, confidence)
-    recall = Efficiency.of(signal, signal[-1], confidence)
+    precision = Efficiency(signal, signal + background, confidence)
+    recall = Efficiency(signal, signal[-1], confidence)
     average = np.diff(recall.value, prepend=0.0) @ precision.value
     return PrecisionRecall(
         thresholds, precision, recall, float(average), float(signal[-1] / len(score))
@@ -314,15 +323,10 @@ class SignificanceImprovement:
     thresholds : array of shape (threshold,)
         Every score that occurs, falling.
     signal, background : Efficiency
-        Shares of the anomalies and of the normal rows that score at least the threshold.
-    value : array of shape (threshold,)
-        Improvement; NaN where no normal row passes.
-    low, high : array of shape (threshold,)
-        Ends of its interval; `high` is infinite where no normal row passes.
-    counted : array of bool of shape (threshold,)
-        Whether enough normal rows pass for the relative error asked for.
-    best : int
-        Where the improvement is largest among the thresholds that count.
+        Shares of the anomalies and of the normal rows that score at least the threshold, each with
+        an interval of the confidence (1 + c) / 2.
+    max_relative_error : float
+        Largest relative error of the background efficiency where a maximum may be.
 
     Examples
     --------
@@ -335,16 +339,43 @@ class SignificanceImprovement:
     thresholds: Float[np.ndarray, "threshold"]
     signal: Efficiency
     background: Efficiency
-    value: Float[np.ndarray, "threshold"]
-    low: Float[np.ndarray, "threshold"]
-    high: Float[np.ndarray, "threshold"]
-    counted: Shaped[np.ndarray, "threshold"]
-    best: int
+    max_relative_error: float
+
+    @property
+    def value(self) -> Float[np.ndarray, "threshold"]:
+        """The improvement; NaN where no normal row passes."""
+        return self._quotient(self.signal.value, self.background.value, np.nan)
+
+    @property
+    def low(self) -> Float[np.ndarray, "threshold"]:
+        """The lower end of its interval."""
+        return self._quotient(self.signal.low, self.background.high, np.nan)
+
+    @property
+    def high(self) -> Float[np.ndarray, "threshold"]:
+        """The upper end of its interval; infinite where no normal row passes."""
+        return self._quotient(self.signal.high, self.background.low, np.inf)
+
+    @property
+    def counted(self) -> Bool[np.ndarray, "threshold"]:
+        """Whether enough normal rows pass for the relative error asked for."""
+        passed = np.maximum(self.background.passed, 1)
+        error = np.sqrt((1 - self.background.value) / passed)
+        return np.asarray((self.background.passed > 0) & (error <= self.max_relative_error))
+
+    @property
+    def best(self) -> int:
+        """Where the improvement is largest among the thresholds that count."""
+        return int(np.argmax(np.where(self.counted, self.value, -np.inf)))
 
     @property
     def maximum(self) -> float:
         """The largest improvement among the thresholds that count."""
         return float(self.value[self.best])
+
+    def _quotient(self, signal: np.ndarray, background: np.ndarray, empty: float) -> np.ndarray:
+        some = background > 0
+        return np.where(some, signal / np.sqrt(np.where(some, background, 1.0)), empty)
 
 
 def significance_improvement(
@@ -411,24 +442,9 @@ def significance_improvement(
         raise ValueError(f"max_relative_error is {max_relative_error}. Write: a number above 0")
     thresholds, n_signal, n_background = _counts(anomaly, score)
     both = (1 + confidence) / 2
-    signal = Efficiency.of(n_signal, n_signal[-1], both)
-    background = Efficiency.of(n_background, n_background[-1], both)
-    some = n_background > 0
-    positive = np.where(some, background.value, 1.0)
-    value = np.where(some, signal.value / np.sqrt(positive), np.nan)
-    high = np.where(some, signal.high / np.sqrt(np.where(some, background.low, 1.0)), np.inf)
-    error = np.sqrt((1 - positive) / np.maximum(n_background, 1))
-    counted = some & (error <= max_relative_error)
-    return SignificanceImprovement(
-        thresholds,
-        signal,
-        background,
-        value,
-        signal.low / np.sqrt(background.high),
-        high,
-        counted,
-        int(np.argmax(np.where(counted, value, -np.inf))),
-    )
+    signal = Efficiency(n_signal, n_signal[-1], both)
+    background = Efficiency(n_background, n_background[-1], both)
+    return SignificanceImprovement(thresholds, signal, background, max_relative_error)
 
 
 def _check_confidence(confidence: float) -> None:
