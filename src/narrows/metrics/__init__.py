@@ -1,5 +1,31 @@
 """Figures of merit, computed from numpy arrays alone."""
 
+from narrows.metrics.anomaly import (
+    ROC,
+    Efficiency,
+    PrecisionRecall,
+    SignificanceImprovement,
+    clopper_pearson,
+    precision_recall,
+    roc,
+    significance_improvement,
+)
+from narrows.metrics.codes import (
+    ClusteringAgreement,
+    LabelEfficiency,
+    Repeated,
+    RoundTrip,
+    active_units,
+    clustering_agreement,
+    label_efficiency,
+    round_trip,
+)
+from narrows.metrics.disentanglement import (
+    DCI,
+    dci,
+    mutual_information_gap,
+    separated_attribute_predictability,
+)
 from narrows.metrics.latent import (
     Dependence,
     agreement,
@@ -8,6 +34,12 @@ from narrows.metrics.latent import (
     dependence,
     rank_correlation,
 )
+from narrows.metrics.neighbours import (
+    continuity,
+    neighbour_overlap,
+    trustworthiness,
+    tsne_divergence,
+)
 from narrows.metrics.reconstruction import (
     ExplainedVariance,
     elbow,
@@ -15,13 +47,37 @@ from narrows.metrics.reconstruction import (
 )
 
 __all__ = [
+    "DCI",
+    "ROC",
+    "ClusteringAgreement",
     "Dependence",
+    "Efficiency",
     "ExplainedVariance",
+    "LabelEfficiency",
+    "PrecisionRecall",
+    "Repeated",
+    "RoundTrip",
+    "SignificanceImprovement",
+    "active_units",
     "agreement",
     "agreement_matrix",
     "circular_correlation",
+    "clopper_pearson",
+    "clustering_agreement",
+    "continuity",
+    "dci",
     "dependence",
     "elbow",
     "fraction_of_variance_explained",
+    "label_efficiency",
+    "mutual_information_gap",
+    "neighbour_overlap",
+    "precision_recall",
     "rank_correlation",
+    "roc",
+    "round_trip",
+    "separated_attribute_predictability",
+    "significance_improvement",
+    "trustworthiness",
+    "tsne_divergence",
 ]
