@@ -150,11 +150,18 @@ def test_revival_is_the_loss_of_what_silent_units_add():
 
 def test_revival_wakes_units():
     X, _ = sparse_rows(3000, 40, 20)
-    settings = {"n_components": 64, "k": 3, "scale": "global", "learning_rate": 5e-3}
-    settings |= {"max_epochs": 100, "batch_size": 128}
-    woken, left = (fitted("top_k", X, revival=revival, **settings) for revival in (True, False))
-    assert len(woken.dead_units(X)) < len(left.dead_units(X)) / 2
-    assert woken.fve(X)[0] > left.fve(X)[0]
+    settings = {"architecture": Dense((), unit_norm=True, init="random"), "scale": "global"}
+    dead = [
+        (
+            ~Autoencoder(
+                64, code=TopK(3), penalties=[wake], max_epochs=100, random_state=0, **settings
+            )
+            .fit_transform(X)
+            .any(0)
+        ).sum()
+        for wake in (Revival(0.25), Revival(0.0))
+    ]
+    assert dead[0] < dead[1] / 2
 
 
 # Readings
