@@ -14,6 +14,8 @@ _WHERE = {
     "HierarchicalAutoencoder": "narrows.estimators.hierarchical",
     "ContractiveAutoencoder": "narrows.estimators.contractive",
     "DenoisingAutoencoder": "narrows.estimators.denoising",
+    "CodeRegressor": "narrows.estimators.code_regressor",
+    "ModuleRegressor": "narrows.estimators.module_regressor",
     "Training": "narrows.engine.training",
     "Dense": "narrows.nn.dense",
     "Plain": "narrows.nn.code",
@@ -49,9 +51,11 @@ if TYPE_CHECKING:
     from narrows.data.views import windows as windows
     from narrows.engine.training import Training as Training
     from narrows.estimators.autoencoder import Autoencoder as Autoencoder
+    from narrows.estimators.code_regressor import CodeRegressor as CodeRegressor
     from narrows.estimators.contractive import ContractiveAutoencoder as ContractiveAutoencoder
     from narrows.estimators.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
+    from narrows.estimators.module_regressor import ModuleRegressor as ModuleRegressor
     from narrows.persist import load as load
     from narrows.report.comparison import compare as compare
 
