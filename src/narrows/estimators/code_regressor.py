@@ -148,7 +148,7 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
             router.add(method_mapping=mapping, **{name: estimator})
         return router
 
-    def _chosen(self) -> tuple[Any, BaseAutoencoder]:
+    def _chosen(self) -> tuple[Any, Any]:
         """Return regressor and autoencoder, the defaults for None."""
         regressor, autoencoder = self.regressor, self.autoencoder
         if regressor is None:

@@ -153,8 +153,8 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
         where = devices.device(training.device, training.precision)
         with _drawing(drawn, where):
             self.module_ = self._sized(X.shape[1], y.shape[1])
-            parts = [self._batch(X, y, weight, index).to(where) for index in (train, held)]
-            history = self._train(training, parts, order)
+            parts = [self._batch(X, y, weight, index) for index in (train, held) if len(index)]
+            history = self._train(training, [part.to(where) for part in parts], order)
         self.n_iter_ = len(history.train_loss)
         self.history_ = _fitting.as_arrays(history, 1)
         return history
@@ -167,16 +167,16 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
     def _train(
         self, training: Training, parts: list[Batch], order: np.random.SeedSequence
     ) -> loop.History:
-        train, held = parts
-        model = Restart(self.module_).to(train.x.device)
+        train, *held = (Batches(part, self.batch_size) for part in parts)
+        model = Restart(self.module_).to(train.rows.x.device)
         work = self.batch_size * sum(parameter.numel() for parameter in model.parameters())
         with ExitStack() as stack:
             stack.enter_context(devices.threads(work))
             watching = [stack.enter_context(Progress())] if self.verbose else []
             history = loop.fit(
                 model,
-                Batches(train, self.batch_size),
-                Batches(held, _fitting.EVALUATION_ROWS) if len(held) else None,
+                train,
+                held[0] if held else None,
                 settings=training,
                 learning_rate=float(self.learning_rate),
                 max_epochs=int(self.max_epochs),
