@@ -8,10 +8,17 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
-from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import (
+    BaggingRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import BayesianRidge, LinearRegression, Ridge
@@ -20,7 +27,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -160,8 +167,13 @@ PROCESS = GaussianProcessRegressor(alpha=0.1, optimizer=None)  # one kernel for 
 
 @pytest.mark.parametrize(
     "regressor",
-    [PROCESS, BayesianRidge(), make_pipeline(StandardScaler(), BayesianRidge())],
-    ids=["process", "per code", "pipeline"],
+    [
+        PROCESS,
+        BayesianRidge(),
+        make_pipeline(StandardScaler(), BayesianRidge()),
+        make_pipeline(BayesianRidge()),
+    ],
+    ids=["process", "per code", "pipeline", "pipeline of one"],
 )
 @pytest.mark.parametrize("n_components", [1, 3])
 def test_a_linear_decoder_spreads_as_the_codes_do(regressor, n_components):
@@ -368,6 +380,23 @@ def test_frames_with_names():
     with pytest.raises(ValueError, match=r"y has missing entries .* in row 3, column 'w'"):
         model.fit(inputs, outputs)
     close(model.predict(inputs), plain.predict(X))
+
+
+def test_inputs_are_the_regressors_business():
+    frame = pd.DataFrame({"a": X[:, 0], "kind": np.where(X[:, 1] > 0, "up", "down")})
+    codes = OneHotEncoder(sparse_output=False)
+    inputs = ColumnTransformer([("kind", codes, ["kind"])], remainder="passthrough")
+    model = CodeRegressor(make_pipeline(inputs, LinearRegression()), pca(6)).fit(frame, Y)
+    plain = np.column_stack([X[:, 0], X[:, 1] > 0])
+    close(model.predict(frame), LinearRegression().fit(plain, Y).predict(plain))
+    gaps = np.where(X > 1, np.nan, X)
+    trees = CodeRegressor(HistGradientBoostingRegressor(max_iter=5, random_state=0), pca(2))
+    assert trees.fit(gaps, Y).score(gaps, Y) > 0
+    thin = csr_array(np.where(X > 0, X, 0))
+    sparse, dense = (
+        CodeRegressor(Ridge(), pca(2)).fit(x, Y).predict(x) for x in (thin, thin.toarray())
+    )
+    close(sparse, dense, 1e-3)
 
 
 def test_one_seed_decides_all_that_has_none():

@@ -44,7 +44,8 @@ def draws(
         If the regressor does neither; the message says which do.
     """
     if isinstance(regressor, Pipeline):
-        yield from draws(regressor[-1], regressor[:-1].transform(X), normal)
+        rows = regressor[:-1].transform(X) if len(regressor) > 1 else X
+        yield from draws(regressor[-1], rows, normal)
     elif hasattr(regressor, "best_estimator_"):
         yield from draws(regressor.best_estimator_, X, normal)
     elif isinstance(regressor, MultiOutputRegressor):
