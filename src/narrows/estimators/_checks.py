@@ -110,7 +110,7 @@ def training_of(estimator: Any) -> Training:
 def check(estimator: Any) -> Checked:
     """Check the settings of an estimator that do not depend on data."""
     for name in ("n_components", "n_init"):
-        check_count(name, getattr(estimator, name))
+        _check_count(name, getattr(estimator, name))
     check_training(estimator)
     for name, known in (
         ("scale", SCALES),
@@ -125,7 +125,7 @@ def check(estimator: Any) -> Checked:
 def check_training(estimator: Any) -> Training:
     """Check the settings of a run, and return those of its training."""
     for name in ("max_epochs", "batch_size"):
-        check_count(name, getattr(estimator, name))
+        _check_count(name, getattr(estimator, name))
     rate = estimator.learning_rate
     if not isinstance(rate, Real) or not float(rate) > 0:
         raise ValueError(f"learning_rate={rate!r} must be a positive number. Write 5e-3.")
@@ -242,8 +242,7 @@ def disturbed(
     return Disturbance(part, weights)
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raise ValueError unless a value is a whole number, at least 1."""
+def _check_count(name: str, value: Any) -> None:
     whole = isinstance(value, bool) is False and hasattr(value, "__index__")
     if not whole or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
