@@ -18,6 +18,8 @@ _WHERE = {
     "StackedAutoencoder": "narrows.estimators.stacked",
     "StackedClassifier": "narrows.estimators.supervised",
     "StackedRegressor": "narrows.estimators.supervised",
+    "CodeRegressor": "narrows.estimators.code_regressor",
+    "ModuleRegressor": "narrows.estimators.module_regressor",
     "Training": "narrows.engine.training",
     "Dense": "narrows.nn.dense",
     "Plain": "narrows.nn.code",
@@ -57,9 +59,11 @@ if TYPE_CHECKING:
     from narrows.data.views import windows as windows
     from narrows.engine.training import Training as Training
     from narrows.estimators.autoencoder import Autoencoder as Autoencoder
+    from narrows.estimators.code_regressor import CodeRegressor as CodeRegressor
     from narrows.estimators.contractive import ContractiveAutoencoder as ContractiveAutoencoder
     from narrows.estimators.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
+    from narrows.estimators.module_regressor import ModuleRegressor as ModuleRegressor
     from narrows.estimators.sparse import SparseAutoencoder as SparseAutoencoder
     from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
     from narrows.estimators.supervised import StackedClassifier as StackedClassifier

@@ -128,6 +128,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             children[0],
             all_train=validation is not None,
         )
+        self._held = held
         if weight is not None:
             weight *= len(train) / weight[train].sum()
         self._learn_scales(rows, targets, weight, settings, source)
@@ -356,6 +357,10 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         level : int, optional
             Use the first `level` components only, from 1; all by default.
         """
+        return self._decoded(Z, level).astype(self._number)
+
+    def _decoded(self, Z: Any, level: int | None) -> Array:
+        """Return reconstructions in double precision, which large offsets need."""
         model, index = self._model_of(self), self._level(level)
         layout = model.blueprint.layout
         codes = np.asarray(Z, dtype=np.float64)
@@ -374,7 +379,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         features = layout.features(torch.as_tensor(codes, dtype=self._dtype))
         with torch.no_grad():
             blocks = [model.decode(part[None], index)[0, -1] for part in features.split(4096)]
-        return self._to_data(torch.cat(blocks)).astype(self._number)
+        return self._to_data(torch.cat(blocks))
 
     def reconstruct(self, X: Any, level: int | None = None) -> Array:
         """Return reconstructions of rows, in the units and shape of the data.

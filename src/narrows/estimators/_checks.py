@@ -136,22 +136,31 @@ def training_of(estimator: Any) -> Training:
 
 def check(estimator: Any) -> Checked:
     """Check the settings of an estimator that do not depend on data."""
-    for name in ("n_components", "max_epochs", "batch_size", "n_init"):
+    for name in ("n_components", "n_init"):
         _check_count(name, getattr(estimator, name))
-    rate = estimator.learning_rate
-    if not isinstance(rate, Real) or not float(rate) > 0:
-        raise ValueError(f"learning_rate={rate!r} must be a positive number. Write 5e-3.")
+    check_training(estimator)
     for name, known in (
         ("scale", SCALES),
         ("missing", MISSING),
         ("circular_output", CIRCULAR_OUTPUT),
     ):
         check_name(name, getattr(estimator, name), known)
-    if not isinstance(estimator.verbose, (int, np.integer)):
-        raise ValueError(f"verbose={estimator.verbose!r} must be 0 or 1.")
-    training_of(estimator).check()
     choice = estimator._choose_parts()
     return Checked(estimator, choice, _layout(estimator))
+
+
+def check_training(estimator: Any) -> Training:
+    """Check the settings of a run, and return those of its training."""
+    for name in ("max_epochs", "batch_size"):
+        _check_count(name, getattr(estimator, name))
+    rate = estimator.learning_rate
+    if not isinstance(rate, Real) or not float(rate) > 0:
+        raise ValueError(f"learning_rate={rate!r} must be a positive number. Write 5e-3.")
+    if not isinstance(estimator.verbose, (int, np.integer)):
+        raise ValueError(f"verbose={estimator.verbose!r} must be 0 or 1.")
+    training = training_of(estimator)
+    training.check()
+    return training
 
 
 def check_names(estimator: Any, params: dict[str, Any]) -> None:
