@@ -1,0 +1,20 @@
+"""Reads the measured data that the published figures are about."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("NARROWS_DATA", ROOT.parent / "shared" / "data"))
+
+
+def mnist(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return images of one part ("train", "t10k") as rows of values in [0, 1], and labels."""
+    folder = DATA / "images" / "mnist"
+    with gzip.open(folder / f"{part}-images-idx3-ubyte.gz") as stream:
+        images = np.frombuffer(stream.read(), np.uint8, offset=16).reshape(-1, 784)
+    with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz") as stream:
+        labels = np.frombuffer(stream.read(), np.uint8, offset=8)
+    return (images / 255).astype(np.float32), labels.astype(int)
