@@ -203,9 +203,12 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         _guards.warn_constant(inputs.constant, rows)
         outputs = inputs if targets is rows else _rows.moments_of(targets, weight)
         kind, target_kind = settings.scales()
-        self._input_scale = scale_from(inputs, kind)
+        self._input_scale = scale_from(inputs, kind, settings.n_channels(rows.shape))
         same = targets is rows and kind == target_kind
-        self._target_scale = self._input_scale if same else scale_from(outputs, target_kind)
+        n_channels = settings.n_channels(targets.shape)
+        self._target_scale = (
+            self._input_scale if same else scale_from(outputs, target_kind, n_channels)
+        )
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
         _guards.check_range(settings.choice.likelihood, targets)
 

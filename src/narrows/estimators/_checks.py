@@ -56,6 +56,12 @@ class Checked:
         kind = "standard" if kind == "auto" else kind
         return kind, kind if self.choice.likelihood.scales_target else "none"
 
+    def n_channels(self, shape: tuple[int, ...]) -> int:
+        """Return the channels of rows of a shape, as the architecture reads them."""
+        n_dims, n = self.choice.architecture.n_dims, len(shape)
+        n_axes = {3: 2, 4: 3}.get(n, n) if n_dims is None else n_dims
+        return math.prod(shape[: max(n - n_axes, 0)])
+
     @property
     def dtype(self) -> torch.dtype:
         """Type of the network's numbers."""
