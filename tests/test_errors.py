@@ -318,7 +318,7 @@ SETTINGS = {
     "architecture": (
         {"architecture": 3},
         "architecture=3 is not an architecture. Write one of the names dense, "
-        "or an object such as Dense().",
+        "convolutional, or an object such as Convolutional().",
     ),
     "activation": (
         {"activation": "slu"},
@@ -328,7 +328,7 @@ SETTINGS = {
     "scale": (
         {"scale": "standart"},
         "scale='standart' is not known. Did you mean 'standard'? "
-        "Known are: auto, standard, global, none.",
+        "Known are: auto, standard, channel, global, none.",
     ),
     "missing": (
         {"missing": "ignored"},

@@ -14,7 +14,7 @@ from narrows.data.batches import Batch
 from narrows.estimators._fitting import _certain
 from narrows.model import Blueprint, Model
 from narrows.nn.code import Layout
-from narrows.nn.dense import dropout
+from narrows.nn.layers import dropout
 from narrows.nn.scale import moments, scale_from
 from narrows.parts import PARTS, load, resolve
 

@@ -10,6 +10,7 @@ from helpers import quick, table
 from narrows import (
     L1,
     Autoencoder,
+    Convolutional,
     Decorrelation,
     Dense,
     Mixed,
@@ -32,7 +33,13 @@ VARIANTS = {
             Dense((), init="random"),
             Dense((16,), unit_norm=True, decoder_layer_sizes=(8, 8), init="random"),
             Dense((16, 16)),
-        ]
+        ],
+        "convolutional": [
+            Convolutional((4,), init="random"),
+            Convolutional((4, 4), stride=1, dropout=0.1, init="random"),
+            Convolutional((4,), tied=True, init="random"),
+            Convolutional((4,), unit_norm=True),
+        ],
     },
     "code": {"plain": ["plain", Plain("tanh"), Plain("sigmoid")], "top_k": [TopK(2)]},
     "corruption": {"salt_and_pepper": [SaltAndPepper(0.1)]},

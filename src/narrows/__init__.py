@@ -22,6 +22,7 @@ _WHERE = {
     "ModuleRegressor": "narrows.estimators.module_regressor",
     "Training": "narrows.engine.training",
     "Dense": "narrows.nn.dense",
+    "Convolutional": "narrows.nn.convolutional",
     "Plain": "narrows.nn.code",
     "TopK": "narrows.nn.code",
     "Collective": "narrows.nn.ordering",

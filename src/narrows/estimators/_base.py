@@ -21,7 +21,7 @@ from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model, explained
-from narrows.nn.scale import Scale, scale_from
+from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
 from narrows.parts import refuse_unknown
 
@@ -226,10 +226,10 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         if source is None:
             _guards.warn_constant(inputs.constant, rows)
         outputs = inputs if targets is rows else _rows.moments_of(targets, weight)
-        self._input_scale = scale_from(inputs, settings.scale)
+        self._input_scale = settings.scale_of(inputs, rows.shape)
         scaled = settings.choice.likelihood.scales_target
         same = targets is rows and bool(np.all(scaled))
-        own = self._input_scale if targets is rows else scale_from(outputs, settings.scale)
+        own = self._input_scale if targets is rows else settings.scale_of(outputs, targets.shape)
         self._target_scale = own if same else own.only(scaled)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
         if source is not None:

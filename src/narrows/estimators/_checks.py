@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -24,7 +24,7 @@ from narrows.nn.code import Code, Layout
 from narrows.nn.dense import Dense
 from narrows.nn.headed import Headed
 from narrows.nn.ordering import Ordering
-from narrows.nn.scale import SCALES
+from narrows.nn.scale import SCALES, Moments, Scale, scale_from
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.mixed import Mixed
 from narrows.objective.penalties import Contractive, Penalty
@@ -80,6 +80,16 @@ class Checked:
             return self
         likelihood = self.choice.likelihood.placed(targets.names, math.prod(targets.shape))
         return replace(self, choice=replace(self.choice, likelihood=likelihood))
+
+    def scale_of(self, moments: Moments, shape: tuple[int, ...]) -> Scale:
+        """Return the scale that rows of a shape are read by."""
+        return scale_from(moments, self.scale, self.n_channels(shape))
+
+    def n_channels(self, shape: tuple[int, ...]) -> int:
+        """Return the channels of rows of a shape, as the architecture reads them."""
+        n_dims, n = self.choice.architecture.n_dims, len(shape)
+        n_axes = {3: 2, 4: 3}.get(n, n) if n_dims is None else n_dims
+        return math.prod(shape[: max(n - n_axes, 0)])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -271,6 +281,16 @@ def disturbed(
             f"{type(part).__name__} hits all. Write corruption='masking', or leave emphasis out."
         )
     return Disturbance(part, weights)
+
+
+def stacked(estimator: Any, hidden_layer_sizes: Sequence[int]) -> Architecture:
+    """Return the architecture whose layers are trained one by one: without a linear path."""
+    if estimator.architecture is None:
+        act, init = estimator.activation, estimator.init
+        return Dense(hidden_layer_sizes, act, linear_path=False, init=init)
+    given = clone(resolve("architecture", estimator.architecture))
+    own, known = {"linear_path": False, "init": estimator.init}, given.get_params()
+    return given.set_params(**{name: own[name] for name in own.keys() & known.keys()})
 
 
 def layer_wise(estimator: Any) -> LayerWise:

@@ -14,9 +14,11 @@ likelihood : str or Likelihood, default="gaussian"
     What a reconstruction is measured by: "gaussian", "bernoulli" (values in [0, 1]),
     "categorical" (shares of the event), "poisson" and "negative_binomial" (counts), "laplace" and
     "student_t" (robust).
-scale : {"auto", "standard", "global", "none"}, default="auto"
+scale : {"auto", "standard", "channel", "global", "none"}, default="auto"
     Scaling of the inputs, and of the targets of real-valued likelihoods, undone on the way out:
-    each feature by its standard deviation ("standard", which is "auto"), all by one ("global").
+    each feature by its standard deviation ("standard", which is "auto"), all by one ("global"), or
+    with one mean and one standard deviation per channel ("channel"), as the architecture reads
+    channels; all values are one channel where there are none.
 circular : sequence of int, default=()
     Which components, from 0, are angles.
 circular_output : {"angle", "cos_sin"}, default="angle"
@@ -24,7 +26,7 @@ circular_output : {"angle", "cos_sin"}, default="angle"
     learns from codes needs pairs, which have no jump.
 missing : {"error", "ignore"}, default="error"
     Whether NaN is refused, or contributes nothing to the loss and enters as the feature's mean.
-architecture : Dense or None, default=None
+architecture : str, Dense, Convolutional or None, default=None
     Network with all its settings, which then replace `hidden_layer_sizes` and `activation`; None
     is a dense one of these two.
 """

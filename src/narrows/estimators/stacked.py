@@ -7,12 +7,11 @@ from narrows._types import Array
 from narrows.corruption import Corruption
 from narrows.engine.training import Training
 from narrows.estimators._base import BaseAutoencoder
-from narrows.estimators._checks import Choice, choose, layer_wise
+from narrows.estimators._checks import Choice, choose, layer_wise, stacked
 from narrows.estimators._docs import documented
 from narrows.nn.activation import Activation
 from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code
-from narrows.nn.dense import Dense
 from narrows.objective.likelihoods import Likelihood
 
 
@@ -124,10 +123,9 @@ class StackedAutoencoder(BaseAutoencoder):
         self.training = training
 
     def _choose_parts(self) -> Choice:
-        stack = Dense(self.hidden_layer_sizes, self.activation, linear_path=False, init=self.init)
         return choose(
             self,
-            architecture=stack if self.architecture is None else self.architecture,
+            architecture=stacked(self, self.hidden_layer_sizes),
             code=self.code,
             schedule=layer_wise(self),
         )

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -23,17 +23,17 @@ from narrows.data.source import source
 from narrows.data.views import Concatenated
 from narrows.engine.training import Training
 from narrows.estimators import _guards
+from narrows.estimators._checks import stacked
 from narrows.estimators._docs import documented
 from narrows.estimators.autoencoder import Autoencoder
 from narrows.estimators.stacked import StackedAutoencoder
 from narrows.nn.activation import Activation
 from narrows.nn.architecture import Architecture
 from narrows.nn.code import Plain
-from narrows.nn.dense import Dense, widths
+from narrows.nn.dense import widths
 from narrows.nn.headed import Headed
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.mixed import Mixed
-from narrows.parts import resolve
 
 SHARED = ("scale", "missing", "batch_size", "n_init", "random_state", "verbose", "training")
 
@@ -121,7 +121,7 @@ class StackedPredictor(BaseEstimator, ABC):
         stack = StackedAutoencoder(
             top,
             hidden_layer_sizes=sizes[:-1],
-            architecture=self._encoder(sizes),
+            architecture=stacked(self, sizes[:-1]),
             code=Plain(self.activation),
             fine_tune=False,
             **self._settings("layer", "corruption", "strength", "layer_epochs", "init", *SHARED),
@@ -134,19 +134,11 @@ class StackedPredictor(BaseEstimator, ABC):
         *_, top = sizes = widths(self.hidden_layer_sizes)
         return Autoencoder(
             top,
-            architecture=Headed(self._encoder(sizes)),
+            architecture=Headed(stacked(self, sizes[:-1])),
             code=Plain(self.activation),
             likelihood=likelihood,
             **self._settings("max_epochs", "learning_rate", *SHARED),
         )
-
-    def _encoder(self, sizes: Sequence[int]) -> Architecture:
-        if self.architecture is None:
-            return Dense(sizes[:-1], self.activation, linear_path=False, init=self.init)
-        given = clone(resolve("architecture", self.architecture))
-        own = {"linear_path": False, "init": self.init}
-        known = given.get_params()
-        return given.set_params(**{name: own[name] for name in own.keys() & known.keys()})
 
     def _settings(self, *names: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names}

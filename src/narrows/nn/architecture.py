@@ -76,12 +76,15 @@ class Architecture(Part, ABC):
         "pca" if the networks have a linear path that starts as PCA.
     tied : bool
         Whether the decoder uses the encoder's weights.
+    n_dims : int or None
+        Axes of an event after its channels; None reads events of one or two axes as one channel.
     unit_norm : bool
         Whether what each feature adds first in the decoder has length one.
     """
 
     init: str = "random"
     tied: bool = False
+    n_dims: int | None = None
     unit_norm: bool = False
 
     @abstractmethod

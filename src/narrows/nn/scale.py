@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from narrows._types import Array
 
-SCALES = ("auto", "standard", "global", "none")
+SCALES = ("auto", "standard", "channel", "global", "none")
 
 
 class Scale:
@@ -112,12 +112,50 @@ def moments(chunks: Iterable[tuple[Array, Array | None]], n_values: int) -> Mome
     return total
 
 
-def scale_from(moments: Moments, kind: str) -> Scale:
-    """Return the scale of that kind: "standard", "global" (one width for all values) or "none"."""
+def scale_from(moments: Moments, kind: str, n_channels: int = 1) -> Scale:
+    """Return the scale of that kind.
+
+    Parameters
+    ----------
+    moments : Moments
+    kind : {"standard", "channel", "global", "none"}
+        Each value by its own centre and width, by those of its channel, or by its own centre and
+        one width; or not at all.
+    n_channels : int
+        Equal parts of the values, one after the other.
+    """
     n = len(moments.mean)
     if kind == "none":
         return Scale(np.zeros(n), np.ones(n))
+    if kind == "channel":
+        moments = pooled(moments, n_channels)
     width = np.where(moments.constant, 1.0, np.sqrt(moments.variance))
     if kind == "global":
         width = np.full(n, np.sqrt(moments.variance.mean()))
     return Scale(moments.mean, np.where(width > 0, width, 1.0))
+
+
+def pooled(moments: Moments, n_channels: int) -> Moments:
+    """Return moments that every value shares with its channel, of which each is one run of values.
+
+    Exactly those of the channel's values as one: deviations add up as in `Moments.update`.
+    """
+
+    def runs(values: Array) -> Array:
+        return values.reshape(n_channels, -1)
+
+    n = len(moments.mean)
+    weight = runs(moments.weight)
+    total = weight.sum(1, keepdims=True)
+    mean = (weight * runs(moments.mean)).sum(1, keepdims=True) / np.where(total > 0, total, 1)
+    spread = runs(moments.squares) + weight * (runs(moments.mean) - mean) ** 2
+    shared = Moments(n)
+    for name, values in (
+        ("weight", total),
+        ("mean", mean),
+        ("squares", spread.sum(1, keepdims=True)),
+        ("low", runs(moments.low).min(1, keepdims=True)),
+        ("high", runs(moments.high).max(1, keepdims=True)),
+    ):
+        setattr(shared, name, np.repeat(values.ravel(), n // n_channels))
+    return shared

@@ -73,17 +73,31 @@ def loadings(
 
 
 def draw(
-    weight: Float[Tensor, "network input output"], kind: str, generators: Sequence[torch.Generator]
+    weight: Float[Tensor, "network ..."],
+    kind: str,
+    generators: Sequence[torch.Generator],
+    fan_in: float,
 ) -> None:
-    """Draw initial weights, each restart from its own generator; those beside PCA as random."""
-    n_inputs, n_outputs = weight.shape[1:]
+    """Draw initial weights, each restart from its own generator; those beside PCA as random.
+
+    Parameters
+    ----------
+    weight : Tensor
+        Of networks side by side; of each the first axis are inputs, or outputs of a convolution.
+    kind : str
+        One of `INITS`.
+    generators : sequence of torch.Generator, one per restart
+    fan_in : float
+        Inputs that one output depends on.
+    """
+    fan_out = weight[0].numel() / fan_in if weight.ndim > 3 else weight.shape[2]
     for part, generator in zip(weight.data.chunk(len(generators)), generators, strict=True):
         if kind == "orthogonal":
             for network in part:
                 torch.nn.init.orthogonal_(network, generator=generator)
         elif kind == "xavier":
-            bound = math.sqrt(6 / (n_inputs + n_outputs))
+            bound = math.sqrt(6 / (fan_in + fan_out))
             part.copy_((torch.rand(part.shape, generator=generator) * 2 - 1) * bound)
         else:
-            scale = math.sqrt((2 if kind == "kaiming" else 1) / n_inputs)
+            scale = math.sqrt((2 if kind == "kaiming" else 1) / fan_in)
             part.copy_(torch.randn(part.shape, generator=generator) * scale)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from narrows.data.split import split_rows
 from narrows.data.views import Rows
 from narrows.estimators import _checks, _rows
 from narrows.metrics import fraction_of_variance_explained
-from narrows.nn.scale import Scale, moments, scale_from
+from narrows.nn.scale import Moments, Scale, moments, scale_from
 from narrows.objective.likelihoods import Gaussian
 from narrows.parts import ESTIMATORS, load, resolve
 
@@ -177,7 +178,7 @@ def compare(
     rows, counts = source(X), _counts(n_components)
     named = {label: _seeded(model, random_state) for label, model in _labelled(models).items()}
     _check(rows, named, baselines, test_fraction, n_splits)
-    labels, space = None if groups is None else np.asarray(groups), _space(named)
+    labels, space = None if groups is None else np.asarray(groups), _space(named, rows.shape)
     found: list[dict[str, Array]] = []
     for number in range(n_splits):
         train, test = split_rows(
@@ -221,7 +222,8 @@ def pca_fve(
     array([1.])
     """
     counts = list(range(1, n_components + 1))
-    return _Task(source(train), source(test), None, scale, counts).linear("PCA", 0)
+    space = partial(scale_from, kind=scale)
+    return _Task(source(train), source(test), None, space, counts).linear("PCA", 0)
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ class _Task:
     train: Source
     test: Source
     groups: Array | None
-    space: str
+    space: Callable[[Moments], Scale]
     counts: list[int]
     split: int = 0
     on_fit: Fitted | None = None
@@ -270,7 +272,7 @@ class _Task:
         """Return the scale of the training rows, and their mean after scaling."""
         blocks = ((block, None) for _, block in _rows.chunks(self.train))
         found = moments(blocks, int(np.prod(self.train.shape)))
-        scale = scale_from(found, self.space)
+        scale = self.space(found)
         return scale, (found.mean - scale.centre) / scale.width
 
 
@@ -421,9 +423,10 @@ def _check(
     _rows.check_finite("X", rows, "ignore" if allowed else "error")
 
 
-def _space(models: Mapping[str, Any]) -> str:
+def _space(models: Mapping[str, Any], shape: tuple[int, ...]) -> Callable[[Moments], Scale]:
     """Return how the models scale what they are measured on; a single width changes no FVE."""
-    kinds = {label: _checks.check(model).target_scale for label, model in models.items()}
+    checked = {label: _checks.check(model) for label, model in models.items()}
+    kinds = {label: settings.target_scale for label, settings in checked.items()}
     kinds = {label: "none" if kind == "global" else kind for label, kind in kinds.items()}
     if len(set(kinds.values())) > 1:
         shown = ", ".join(f"{label} {kind!r}" for label, kind in kinds.items())
@@ -431,4 +434,6 @@ def _space(models: Mapping[str, Any]) -> str:
             f"The models measure their errors in different spaces: {shown}. "
             "Give all models the same scale."
         )
-    return next(iter(kinds.values()), "standard")
+    n_channels = next((settings.n_channels(shape) for settings in checked.values()), 1)
+    kind = next(iter(kinds.values()), "standard")
+    return partial(scale_from, kind=kind, n_channels=n_channels)

@@ -102,8 +102,8 @@ class Subject:
         """In which space the model measures its error, as a phrase."""
         if self.estimator._target_scale.trivial:
             return "in the units of the data"
-        one = self.estimator.scale == "global"
-        kind = "one width for all values" if one else "each value by its own width"
+        widths = {"global": "one width for all values", "channel": "each channel by its own width"}
+        kind = widths.get(self.estimator.scale, "each value by its own width")
         return f"in the space in which the model measures its error (standardised, {kind})"
 
     @cached_property
