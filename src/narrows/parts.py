@@ -194,4 +194,5 @@ def _article(noun: str) -> str:
 _SETTINGS = {
     "training": "narrows.engine.training:Training",
     "unkept": "narrows.corruption:Unkept",
+    "modules": "narrows.nn.modules:Modules",
 }
