@@ -407,8 +407,14 @@ WRONG = {
         (8, 8),
         "init='pca' starts the linear path, but linear_path=False. Write init='random'.",
     ),
+    "unit_norm": (
+        {"unit_norm": True},
+        (8, 8),
+        "unit_norm=True shares the unit length between the hidden layers and the linear path, "
+        "which then is not PCA. Write init='random'.",
+    ),
     "tied and unit_norm": (
-        {"tied": True, "unit_norm": True},
+        {"tied": True, "unit_norm": True, "init": "random"},
         (8, 8),
         "tied=True leaves the decoder no weights of its own. Write unit_norm=False or tied=False.",
     ),

@@ -38,7 +38,7 @@ VARIANTS = {
             Convolutional((4,), init="random"),
             Convolutional((4, 4), stride=1, dropout=0.1, init="random"),
             Convolutional((4,), tied=True, init="random"),
-            Convolutional((4,), unit_norm=True),
+            Convolutional((4,), unit_norm=True, init="random"),
         ],
     },
     "code": {"plain": ["plain", Plain("tanh"), Plain("sigmoid")], "top_k": [TopK(2)]},

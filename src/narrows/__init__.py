@@ -23,6 +23,7 @@ _WHERE = {
     "Training": "narrows.engine.training",
     "Dense": "narrows.nn.dense",
     "Convolutional": "narrows.nn.convolutional",
+    "Modules": "narrows.nn.modules",
     "Plain": "narrows.nn.code",
     "TopK": "narrows.nn.code",
     "Collective": "narrows.nn.ordering",

@@ -198,4 +198,5 @@ _SETTINGS = {
     "unkept": "narrows.corruption:Unkept",
     "mixed": "narrows.objective.mixed:Mixed",
     "headed": "narrows.nn.headed:Headed",
+    "modules": "narrows.nn.modules:Modules",
 }

@@ -1,7 +1,8 @@
 """Model files: tensors in one .safetensors file, settings as JSON in its header.
 
-Nothing is unpickled, evaluated or imported by a path that stands in a file: estimators and parts
-are looked up by name in `narrows.parts`, and everything is checked before it is used.
+Nothing is unpickled or evaluated: estimators and parts are looked up by name in `narrows.parts`,
+and everything is checked before it is used. Import paths in a file, of a user's own modules, are
+followed only into packages that the caller names.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -23,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from narrows import parts
 from narrows._errors import ModelFileError, nearest
 from narrows._files import atomic, require_file
+from narrows._plain import plain
 from narrows._types import Array, PathLike
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ _AXES = ("architecture", "code", "ordering", "likelihood", "penalties")
 _HISTORY = ("train_loss", "validation_loss", "learning_rate", "best_epoch", "best_loss")
 _NETWORKS = ("model.", "stream.", "phases.")
 _DTYPES = ("F32", "F64", "I64")
+_MODULES = "settings.modules"
 _STREAM = "narrows.estimators._fitting:Stream"
 _HAND_MADE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -79,7 +82,8 @@ def save(estimator: Any, path: PathLike) -> None:
     ValueError
         The name ends otherwise, or a setting is not finite.
     TypeError
-        The estimator, a part or an activation is your own: a file holds names, not code.
+        The estimator, a part or an activation is your own: a file holds names, not code. Classes
+        of `Modules` must be importable: a file holds their import paths.
     OSError
         The folder is missing or may not be written to, or the disk is full; a file that stood
         at `path` is still there.
@@ -119,7 +123,7 @@ def save(estimator: Any, path: PathLike) -> None:
         temporary.write_bytes(content)
 
 
-def load(path: PathLike) -> Any:
+def load(path: PathLike, trusted: str | Sequence[str] = ()) -> Any:
     """Return the estimator that `save` wrote, with the same outputs bit for bit.
 
     Files are safe to load from anywhere: nothing in them is run. Files of all earlier formats
@@ -129,6 +133,9 @@ def load(path: PathLike) -> Any:
     ----------
     path : str or PathLike
         A file that ``estimator.save`` wrote.
+    trusted : str or sequence of str, default=()
+        Packages, by their top-level names, that a file with networks of one's own (`Modules`) may
+        import: their classes and functions are called with the arguments in the file.
 
     Returns
     -------
@@ -141,8 +148,8 @@ def load(path: PathLike) -> Any:
     FileNotFoundError
         Nothing has this name; the nearest name in the folder is suggested.
     ModelFileError
-        The file is not a model, is truncated or changed, or is from a newer format; the message
-        says what to do.
+        The file is not a model, is truncated or changed, is from a newer format, or names
+        packages that are not trusted; the message says what to do.
 
     See Also
     --------
@@ -163,6 +170,7 @@ def load(path: PathLike) -> Any:
     settings, arrays = _read(path, _arrays)
     if _digest(settings, arrays) != settings["sha256"]:
         raise _damaged(path, "its content is not what was saved (the SHA-256 differs)")
+    _check_trust(path, settings, {trusted} if isinstance(trusted, str) else set(trusted))
     try:
         return _rebuilt(settings, arrays)
     except _HAND_MADE as error:
@@ -250,55 +258,7 @@ def _passes(stream: Any) -> dict[str, Any]:
 
 
 def _json(settings: dict[str, Any]) -> Any:
-    return parts.to_json({name: _plain(name, value) for name, value in settings.items()})
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Return a setting as names, finite numbers and parts, or say what to write instead."""
-    if name.endswith("callbacks"):
-        return ()
-    if isinstance(value, np.random.RandomState | np.random.Generator):
-        return None
-    if name == "corruption" and callable(value) and not parts.listed(value):
-        # Training alone needs it: what it was called is enough to load and score.
-        return parts.load("narrows.corruption:Unkept")(_title(value))
-    if isinstance(value, parts.Part):
-        own = value.get_params(deep=False)
-        return type(value)(**{key: _plain(f"{name}__{key}", own[key]) for key in own})
-    if isinstance(value, list | tuple | range):
-        return tuple(_plain(name, item) for item in value)
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(name, value.tolist())
-    if callable(value):
-        return _function_name(name, value)
-    if not isinstance(value, str | int | float | None):
-        raise TypeError(
-            f"{name}={value!r} cannot be written to a model file. Write a number or a name."
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(
-            f"{name}={value} cannot be written to a model file, which holds finite numbers only. "
-            f"Write set_params({name}=...) with a finite number first."
-        )
-    return value
-
-
-def _title(corruption: Any) -> str:
-    function = getattr(corruption, "function", corruption)
-    return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _function_name(name: str, function: Callable[..., Any]) -> str:
-    from narrows.nn.activation import ACTIVATIONS
-
-    for known, listed in ACTIVATIONS.items():
-        if function is listed:
-            return known
-    raise TypeError(
-        f"{name}={function!r} is a function of your own and cannot be written to a model file. "
-        f"Write one of {', '.join(map(repr, ACTIVATIONS))} and fit again, or write "
-        "joblib.dump(estimator, 'model.joblib')."
-    )
+    return parts.to_json({name: plain(name, value) for name, value in settings.items()})
 
 
 # The tensors
@@ -401,6 +361,27 @@ def _arrays(file: Any) -> dict[str, Array]:
     return {name: file.get_tensor(name) for name in names}
 
 
+def _check_trust(path: Path, settings: dict[str, Any], trusted: set[str]) -> None:
+    """Raise ModelFileError if a file names modules of packages that the caller did not."""
+    named = sorted(set(_import_paths(settings)))
+    packages = sorted({name.partition(":")[0].partition(".")[0] for name in named})
+    if not set(packages) <= trusted:
+        write = ", ".join(f"{name!r}" for name in packages) + ("," if len(packages) == 1 else "")
+        raise ModelFileError(
+            f"'{path}' needs code of your own, {' and '.join(named)}, which loading runs. If you "
+            f"trust the file and that code, write narrows.load('{path}', trusted=({write}))."
+        )
+
+
+def _import_paths(value: Any) -> Iterator[str]:
+    """Yield the import paths of all networks of a user's own among settings."""
+    if isinstance(value, dict) and value.get("part") == _MODULES:
+        yield from (str(value.get(side)) for side in ("encoder", "decoder"))
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _import_paths(item)
+
+
 def _foreign(path: Path, why: str) -> ModelFileError:
     return ModelFileError(
         f"'{path}' is not a model of narrows: {why}. Write the name of a file that save wrote."
@@ -501,7 +482,7 @@ def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) ->
     if sum(p.numel() for network in networks for p in network.parameters()) > total:
         raise ValueError("The sizes of the network exceed its tensors.")
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}
-    model = Model(b, n).to(tensors[min(tensors)].dtype)
+    model = Model(b, n).to(next(t.dtype for t in tensors.values() if t.is_floating_point()))
     own = model.state_dict()
     if _kinds(own) != _kinds(tensors):
         raise ValueError("The tensors are not those of the network.")
@@ -614,6 +595,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (Sequence, tuple):
         items = value if isinstance(value, tuple) else (value,)
         return all(_fits(item, inner[0]) for item in items)
+    if origin is Mapping:
+        return isinstance(value, dict)
     if hint in (bool, int, float):
         return isinstance(value, int | float)
     return isinstance(hint, type) and isinstance(value, hint)

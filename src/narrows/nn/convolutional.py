@@ -158,6 +158,11 @@ class Convolutional(Architecture):
                 f"tied=True needs a target of the input's shape, but the input has the shape "
                 f"{sizes.event} and the target {sizes.target}. Write tied=False."
             )
+        if self.unit_norm and self.init == "pca":
+            raise ValueError(
+                "unit_norm=True shares the unit length between the hidden layers and the linear "
+                "path, which then is not PCA. Write init='random'."
+            )
         if self.tied and self.unit_norm:
             raise ValueError(
                 "tied=True leaves the decoder no weights of its own. Write unit_norm=False or "
