@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from helpers import quick, table
-from narrows import L1, Autoencoder, Decorrelation, Dense, Plain, Revival, SaltAndPepper, TopK
+from narrows import (
+    L1,
+    Autoencoder,
+    Decorrelation,
+    Dense,
+    Plain,
+    Recurrent,
+    Revival,
+    SaltAndPepper,
+    TopK,
+)
 from narrows.data.batches import Batch
 from narrows.parts import PARTS
 
@@ -22,7 +32,8 @@ VARIANTS = {
             Dense((), init="random"),
             Dense((16,), unit_norm=True, decoder_layer_sizes=(8, 8)),
             Dense((16, 16)),
-        ]
+        ],
+        "recurrent": [Recurrent(hidden_size=8), Recurrent("lstm", hidden_size=8, n_layers=2)],
     },
     "code": {"plain": ["plain", Plain("tanh"), Plain("sigmoid")], "top_k": [TopK(2)]},
     "corruption": {"salt_and_pepper": [SaltAndPepper(0.1)]},

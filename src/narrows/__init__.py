@@ -16,6 +16,7 @@ _WHERE = {
     "DenoisingAutoencoder": "narrows.estimators.denoising",
     "Training": "narrows.engine.training",
     "Dense": "narrows.nn.dense",
+    "Recurrent": "narrows.nn.recurrent",
     "Plain": "narrows.nn.code",
     "TopK": "narrows.nn.code",
     "Collective": "narrows.nn.ordering",

@@ -16,7 +16,10 @@ from narrows._errors import nearest
 
 # The first of each axis but the penalties is its default.
 PARTS: dict[str, dict[str, str]] = {
-    "architecture": {"dense": "narrows.nn.dense:Dense"},
+    "architecture": {
+        "dense": "narrows.nn.dense:Dense",
+        "recurrent": "narrows.nn.recurrent:Recurrent",
+    },
     "code": {"plain": "narrows.nn.code:Plain", "top_k": "narrows.nn.code:TopK"},
     "ordering": {
         "none": "narrows.nn.ordering:Unordered",

@@ -1,6 +1,7 @@
 """What all autoencoders share: the whole behaviour of the public estimators."""
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -13,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array, PathLike
+from narrows.data import sequences
 from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.views import Rows
@@ -107,7 +109,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     ) -> History:
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
-        rows, targets = self._learn_rows(X, target)
+        rows, targets = self._learn_rows(X, target, settings)
         weight = _rows.weights_of(sample_weight, rows, minimum=2)
         children = _fitting.seeds(self.random_state, 2 + self.n_init)
         train, held = _rows.divided(
@@ -163,7 +165,9 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
         likelihood = settings.choice.likelihood
-        rows, targets = self._learn_rows(X, None) if first else self._pair(X, None, likelihood)
+        rows, targets = (
+            self._learn_rows(X, None, settings) if first else self._pair(X, None, likelihood)
+        )
         weight = _rows.weights_of(sample_weight, rows, minimum=1)
         if first:
             self._learn_scales(rows, targets, weight, settings)
@@ -183,25 +187,28 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         for name in past.keys() & {"train_loss", "validation_loss", "learning_rate"}:
             self.history_[name] = np.concatenate([past[name], self.history_[name]])
 
-    def _learn_rows(self, X: Any, target: Any) -> tuple[Source, Source]:
-        rows = _rows.rows_of(self, X, reset=True)
-        _rows.check_finite("X", rows, self.missing)
+    def _learn_rows(self, X: Any, target: Any, settings: _checks.Checked) -> tuple[Source, Source]:
+        self._sequential = settings.choice.architecture.sequential
+        rows = _rows.rows_of(self, X, reset=True, sequential=self._sequential)
+        _rows.check_finite("X", rows, self.missing, self._sequential)
         self._event_shape = rows.shape
         self._has_target = target is not None and target is not X
         if not self._has_target:
             self._target_shape = rows.shape
             return rows, rows
-        targets = _rows.target_rows(target, len(rows))
-        _rows.check_finite("target", targets, self.missing)
+        targets = _rows.target_rows(target, len(rows), self._sequential)
+        _rows.check_finite("target", targets, self.missing, self._sequential)
         self._target_shape = targets.shape
         return rows, targets
 
     def _learn_scales(
         self, rows: Source, targets: Source, weight: Array | None, settings: _checks.Checked
     ) -> None:
-        inputs = _rows.moments_of(rows, weight)
-        _guards.warn_constant(inputs.constant, rows)
-        outputs = inputs if targets is rows else _rows.moments_of(targets, weight)
+        pool = self._sequential
+        inputs = _rows.moments_of(rows, weight, pool)
+        alike = math.prod(rows.shape[1:]) if pool else None
+        _guards.warn_constant(inputs.constant[:alike], rows)
+        outputs = inputs if targets is rows else _rows.moments_of(targets, weight, pool)
         kind, target_kind = settings.scales()
         self._input_scale = scale_from(inputs, kind)
         same = targets is rows and kind == target_kind
@@ -227,6 +234,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             target, observed = x, seen
         else:
             target, observed = _rows.scaled(targets, self._target_scale, self._target_mean, dtype)
+        x = _rows.ended(x, seen, rows.shape[0]) if self._sequential else x
         w = None if weight is None else torch.as_tensor(weight, dtype=dtype)
         return Batch(x, target, w, observed)
 
@@ -242,7 +250,9 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         if given is None:
             whole = self._batch(rows, targets, weight, held, settings.dtype)
             return whole if len(held) else None
-        pair = isinstance(given, tuple) or (isinstance(given, list) and self._has_target)
+        pair = isinstance(given, tuple) or (
+            isinstance(given, list) and self._has_target and len(given) == 2
+        )
         X, target = given if pair else (given, None)
         known = self._pair(X, target, settings.choice.likelihood, "validation")
         return self._batch(*known, None, None, settings.dtype)
@@ -358,14 +368,36 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         X : like `fit`
         level : int, optional
             Use the first `level` components only, from 1; all by default.
+
+        Returns
+        -------
+        array of the shape of the target
+            Of sequences, NaN after the end of each; a list of arrays for a list of arrays.
         """
-        return self._reconstructed(X, level).astype(self._number)
+        values = self._reconstructed(X, level).astype(self._number)
+        return values if self._has_target else self._like(X, values)
+
+    def _like(self, X: Any, values: Array) -> Any:
+        """Return sequences as they were given: in a list, if X is one."""
+        if not self._sequential or not sequences.listed(X):
+            return values
+        lengths = sequences.Sequences(X).lengths
+        return [rows[:n] for rows, n in zip(values, lengths, strict=True)]
 
     def _reconstructed(self, X: Any, level: int | None) -> Array:
         """Return reconstructions in double precision, which large offsets need."""
         model, index = self._model_of(self), self._level(level)
-        outputs = self._map(X, lambda x: model.decode(model.encode(x), index)[0, -1])
+        outputs = self._map(
+            self._known_rows(X), lambda x: self._until_end(x, model.decode(model.encode(x), index))
+        )
         return self._to_data(torch.from_numpy(outputs))
+
+    def _until_end(self, x: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """Return outputs of one restart and level, NaN after the ends of sequences."""
+        outputs = outputs.reshape(len(x), -1)
+        if not self._sequential or self._has_target:
+            return outputs
+        return outputs.masked_fill(x.isnan(), torch.nan)
 
     def contribution(self, X: Any, level: int) -> Array:
         """Return what the decoder of one component adds, for the boosted ordering.
@@ -380,8 +412,12 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
                 "Write reconstruct(X, level=...) for other orderings."
             )
         index = self._level(level) or 0
-        added = self._map(X, lambda x: model.contribution(model.encode(x), index)[0])
-        return self._shaped(added * self._target_scale.width.astype(added.dtype))
+        added = self._map(
+            self._known_rows(X),
+            lambda x: self._until_end(x, model.contribution(model.encode(x), index)),
+        )
+        values = self._shaped(added * self._target_scale.width.astype(added.dtype))
+        return values if self._has_target else self._like(X, values)
 
     # Scores
 
@@ -454,9 +490,17 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
 
     # Between the data and the model
 
-    def _known_rows(self, X: Any) -> Source:
-        rows = _rows.rows_of(self, X, reset=False)
-        _rows.check_shape("X", rows, self._event_shape)
+    def _known_rows(self, X: Any, any_length: bool = False) -> Source:
+        rows = _rows.rows_of(self, X, reset=False, sequential=self._sequential)
+        shape = self._event_shape
+        if any_length and self._sequential:
+            shape = rows.shape[:1] + shape[1:]
+        return self._of_shape("X", rows, shape)
+
+    def _of_shape(self, name: str, rows: Source, shape: tuple[int, ...]) -> Source:
+        if self._sequential and rows.shape[1:] == shape[1:] and rows.shape != shape:
+            return sequences.Resized(rows, shape[0])
+        _rows.check_shape(name, rows, shape)
         return rows
 
     def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
@@ -467,11 +511,11 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         self, X: Any, target: Any, likelihood: Likelihood, name: str = "X"
     ) -> tuple[Source, Source]:
         rows = self._known_rows(X)
-        _rows.check_finite(name, rows, self.missing)
+        _rows.check_finite(name, rows, self.missing, self._sequential)
         if target is not None:
-            targets = _rows.target_rows(target, len(rows))
-            _rows.check_shape("target", targets, self._target_shape)
-            _rows.check_finite("target", targets, self.missing)
+            targets = _rows.target_rows(target, len(rows), self._sequential)
+            targets = self._of_shape("target", targets, self._target_shape)
+            _rows.check_finite("target", targets, self.missing, self._sequential)
             _guards.check_range(likelihood, targets)
             return rows, targets
         if self._has_target:
@@ -488,12 +532,17 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             yield self._batch(rows, targets, weight, index, self._dtype)
 
     def _map(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
-        rows = self._known_rows(X)
-        holes = _rows.check_finite("X", rows, self.missing)
-        fill = self._input_mean if holes else None
-        blocks = _rows.scaled_blocks(rows, self._input_scale, fill, self._dtype)
+        rows = self._known_rows(X, any_length=True)
+        holes = _rows.check_finite("X", rows, self.missing, self._sequential)
+        scale, mean = self._input_scale, self._input_mean
+        if rows.shape != self._event_shape:
+            n_values = math.prod(rows.shape)
+            scale, mean = scale.repeated(n_values), np.resize(mean, n_values)
+        blocks = _rows.scaled_blocks(rows, scale, mean if holes else None, self._dtype)
+        if self._sequential:
+            blocks = ((_rows.ended(x, seen, rows.shape[0]), seen) for x, seen in blocks)
         with torch.no_grad():
-            return torch.cat([function(block) for block in blocks]).numpy()
+            return torch.cat([function(x) for x, _ in blocks]).numpy()
 
     def _pairs(self, X: Any) -> Array:
         layout = self._model_of(self).blueprint.layout

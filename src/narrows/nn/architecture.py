@@ -58,11 +58,15 @@ class Architecture(Part, ABC):
         Whether the decoder uses the encoder's weights.
     unit_norm : bool
         Whether what each feature adds first in the decoder has length one.
+    sequential : bool
+        Whether events are sequences, of shape (steps,) or (steps, features), whose last steps may
+        be padding: NaN in the input, and only there.
     """
 
     init: str = "random"
     tied: bool = False
     unit_norm: bool = False
+    sequential: bool = False
 
     @abstractmethod
     def build(self, sizes: Sizes) -> "tuple[Network, Network]":
