@@ -33,7 +33,7 @@ VARIANTS = {
             Dense((16,), unit_norm=True, decoder_layer_sizes=(8, 8)),
             Dense((16, 16)),
         ],
-        "recurrent": [Recurrent(hidden_size=8), Recurrent("lstm", hidden_size=8, n_layers=2)],
+        "recurrent": [Recurrent(hidden_size=8), Recurrent("lstm", hidden_size=8)],
     },
     "code": {"plain": ["plain", Plain("tanh"), Plain("sigmoid")], "top_k": [TopK(2)]},
     "corruption": {"salt_and_pepper": [SaltAndPepper(0.1)]},

@@ -360,7 +360,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             blocks = [model.decode(part[None], index)[0, -1] for part in features.split(4096)]
         return self._to_data(torch.cat(blocks)).astype(self._number)
 
-    def reconstruct(self, X: Any, level: int | None = None) -> Array:
+    def reconstruct(self, X: Any, level: int | None = None) -> Array | list[Array]:
         """Return reconstructions of rows, in the units and shape of the data.
 
         Parameters
@@ -377,7 +377,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         values = self._reconstructed(X, level).astype(self._number)
         return values if self._has_target else self._like(X, values)
 
-    def _like(self, X: Any, values: Array) -> Any:
+    def _like(self, X: Any, values: Array) -> Array | list[Array]:
         """Return sequences as they were given: in a list, if X is one."""
         if not self._sequential or not sequences.listed(X):
             return values
@@ -399,7 +399,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             return outputs
         return outputs.masked_fill(x.isnan(), torch.nan)
 
-    def contribution(self, X: Any, level: int) -> Array:
+    def contribution(self, X: Any, level: int) -> Array | list[Array]:
         """Return what the decoder of one component adds, for the boosted ordering.
 
         In the units of the data before the output link; the contributions of all components add

@@ -114,11 +114,11 @@ class DenoisingAutoencoder(BaseAutoencoder):
         found = disturbed(self.corruption, self.strength, self.emphasis)
         return choose(self, disturbance=found)
 
-    def denoise(self, X: Any) -> Array:
+    def denoise(self, X: Any) -> Array | list[Array]:
         """Return rows as they are believed to be without noise: `reconstruct` by its use."""
         return self.reconstruct(X)
 
-    def corrupt(self, X: Any, *, random_state: Any = None) -> Array:
+    def corrupt(self, X: Any, *, random_state: Any = None) -> Array | list[Array]:
         """Return rows corrupted as the settings say, in the units and shape of the data.
 
         Missing entries stay missing. Salt and pepper are the extremes of the rows given.
@@ -171,7 +171,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     def sample(
         self, X: Any, *, n_steps: int = 100, step: float = 0.1, random_state: Any = None
-    ) -> Array:
+    ) -> Array | list[Array]:
         """Return samples of the learned density by Langevin steps from rows of X.
 
         ``x + ½ ε σ² g(x) + √ε σ η`` with the gradient g of `log_density_gradient`, in scaled

@@ -116,32 +116,32 @@ class Cells(nn.Module):
             names = (f"{name}{layer}" for name in ("input", "hidden", "b_input", "b"))
             to_gates, weight, bias, own_bias = (pick(getattr(self, name)) for name in names)
             gates = torch.baddbmm(bias, x.flatten(1, 2), to_gates).unflatten(1, x.shape[1:3])
-            steps = gates.expand(-1, -1, n_steps, -1).unbind(2)
-            x = torch.stack(self.run(steps, states[:, layer], weight, own_bias), 2)
+            gates = gates.expand(-1, -1, n_steps, -1)
+            x = torch.stack(self.run(gates, states[:, layer], weight, own_bias), 2)
         return x
 
 
 def _gru(
-    gates: Sequence[Tensor], states: Tensor, weight: Tensor, bias: Tensor
+    gates: Float[Tensor, "network row step gate"], states: Tensor, weight: Tensor, bias: Tensor
 ) -> list[Float[Tensor, "network row hidden"]]:
     """Return ``h ← (1 - z) tanh(a_n + r (W_n h + b_n)) + z h`` after each step."""
     (h,), found = states, []
-    for step in gates:
-        fresh, new = step.split([2 * h.shape[-1], h.shape[-1]], -1)
-        old, new_old = torch.baddbmm(bias, h, weight).split([2 * h.shape[-1], h.shape[-1]], -1)
+    sizes = [2 * h.shape[-1], h.shape[-1]]
+    for fresh, new in zip(*(part.unbind(2) for part in gates.split(sizes, -1)), strict=True):
+        old, own = torch.baddbmm(bias, h, weight).split(sizes, -1)
         reset, update = (fresh + old).sigmoid().chunk(2, -1)
-        h = torch.lerp(torch.addcmul(new, reset, new_old).tanh(), h, update)
+        h = torch.lerp(torch.addcmul(new, reset, own).tanh(), h, update)
         found.append(h)
     return found
 
 
 def _lstm(
-    gates: Sequence[Tensor], states: Tensor, weight: Tensor, bias: Tensor
+    gates: Float[Tensor, "network row step gate"], states: Tensor, weight: Tensor, bias: Tensor
 ) -> list[Float[Tensor, "network row hidden"]]:
     """Return ``h ← o tanh c``, with ``c ← f c + i g``, after each step."""
     (h, c), found = states, []
-    for step in gates:
-        i, f, g, o = torch.baddbmm(step + bias, h, weight).chunk(4, -1)
+    for step in (gates + bias[:, :, None]).unbind(2):
+        i, f, g, o = torch.baddbmm(step, h, weight).chunk(4, -1)
         c = torch.addcmul(f.sigmoid() * c, i.sigmoid(), g.tanh())
         h = o.sigmoid() * c.tanh()
         found.append(h)
