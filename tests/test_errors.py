@@ -317,8 +317,8 @@ SETTINGS = {
     ),
     "architecture": (
         {"architecture": 3},
-        "architecture=3 is not an architecture. Write one of the names dense, "
-        "or an object such as Dense().",
+        "architecture=3 is not an architecture. Write one of the names dense, recurrent, "
+        "or an object such as Recurrent().",
     ),
     "activation": (
         {"activation": "slu"},

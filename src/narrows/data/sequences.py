@@ -114,6 +114,13 @@ def listed(obj: Any) -> bool:
     return isinstance(obj, list | tuple) and bool(obj) and all(map(is_segment, obj))
 
 
+def like(obj: Any, values: Shaped[np.ndarray, "row ..."]) -> np.ndarray | list[np.ndarray]:
+    """Return rows of sequences as an object has its own: a list of arrays, if it is one."""
+    if not listed(obj):
+        return values
+    return [row[:n] for row, n in zip(values, Sequences(obj).lengths, strict=True)]
+
+
 def padding(missing: Bool[np.ndarray, "row value"], n_steps: int) -> Bool[np.ndarray, "row value"]:
     """Return which values are padding: those of the last steps, if these miss all values.
 

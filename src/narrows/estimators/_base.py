@@ -1,7 +1,6 @@
 """What all autoencoders share: the whole behaviour of the public estimators."""
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -75,7 +74,9 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
-            Rows of values, or of images, curves and the like: events of any shape.
+            Rows of values, or of images, curves and the like: events of any shape. For a recurrent
+            architecture also a list of arrays of shape (steps, features), one a row, or rows
+            whose last steps are NaN, which is padding.
         y : ignored
             For pipelines; labels play no role.
         target : like X, optional
@@ -206,8 +207,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     ) -> None:
         pool = self._sequential
         inputs = _rows.moments_of(rows, weight, pool)
-        alike = math.prod(rows.shape[1:]) if pool else None
-        _guards.warn_constant(inputs.constant[:alike], rows)
+        _guards.warn_constant(inputs.constant, rows, pool)
         outputs = inputs if targets is rows else _rows.moments_of(targets, weight, pool)
         kind, target_kind = settings.scales()
         self._input_scale = scale_from(inputs, kind)
@@ -324,7 +324,8 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     def transform(self, X: Any) -> Float[np.ndarray, "row code"]:
         """Return the codes of rows; angles in radians for circular components.
 
-        Draws nothing, and does not depend on how rows are batched, to rounding.
+        Draws nothing, and does not depend on how rows are batched, to rounding. Sequences may be
+        longer than those of `fit`.
         """
         layout = self._model_of(self).blueprint.layout
         view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
@@ -378,11 +379,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         return values if self._has_target else self._like(X, values)
 
     def _like(self, X: Any, values: Array) -> Array | list[Array]:
-        """Return sequences as they were given: in a list, if X is one."""
-        if not self._sequential or not sequences.listed(X):
-            return values
-        lengths = sequences.Sequences(X).lengths
-        return [rows[:n] for rows, n in zip(values, lengths, strict=True)]
+        return sequences.like(X, values) if self._sequential else values
 
     def _reconstructed(self, X: Any, level: int | None) -> Array:
         """Return reconstructions in double precision, which large offsets need."""
@@ -428,7 +425,8 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
 
         ``1 - Σ‖t - t̂‖² / Σ‖t - mean‖²`` with the mean of the training rows, over observed
         entries, in the space in which the model measures error (after its scaling); the same
-        with deviance for likelihoods other than the gaussian.
+        with deviance for likelihoods other than the gaussian. The mean of sequences is that of
+        each feature over all steps.
         """
         rows, targets = self._checked_pair(X, target)
         weight = _rows.weights_of(sample_weight, rows)
@@ -495,13 +493,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         shape = self._event_shape
         if any_length and self._sequential:
             shape = rows.shape[:1] + shape[1:]
-        return self._of_shape("X", rows, shape)
-
-    def _of_shape(self, name: str, rows: Source, shape: tuple[int, ...]) -> Source:
-        if self._sequential and rows.shape[1:] == shape[1:] and rows.shape != shape:
-            return sequences.Resized(rows, shape[0])
-        _rows.check_shape(name, rows, shape)
-        return rows
+        return _rows.of_shape("X", rows, shape, self._sequential)
 
     def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
         check_is_fitted(self)
@@ -514,7 +506,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         _rows.check_finite(name, rows, self.missing, self._sequential)
         if target is not None:
             targets = _rows.target_rows(target, len(rows), self._sequential)
-            targets = self._of_shape("target", targets, self._target_shape)
+            targets = _rows.of_shape("target", targets, self._target_shape, self._sequential)
             _rows.check_finite("target", targets, self.missing, self._sequential)
             _guards.check_range(likelihood, targets)
             return rows, targets
@@ -534,15 +526,10 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     def _map(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
         rows = self._known_rows(X, any_length=True)
         holes = _rows.check_finite("X", rows, self.missing, self._sequential)
-        scale, mean = self._input_scale, self._input_mean
-        if rows.shape != self._event_shape:
-            n_values = math.prod(rows.shape)
-            scale, mean = scale.repeated(n_values), np.resize(mean, n_values)
-        blocks = _rows.scaled_blocks(rows, scale, mean if holes else None, self._dtype)
-        if self._sequential:
-            blocks = ((_rows.ended(x, seen, rows.shape[0]), seen) for x, seen in blocks)
+        fill, scale = self._input_mean if holes else None, self._input_scale
+        blocks = _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
         with torch.no_grad():
-            return torch.cat([function(x) for x, _ in blocks]).numpy()
+            return torch.cat([function(block) for block in blocks]).numpy()
 
     def _pairs(self, X: Any) -> Array:
         layout = self._model_of(self).blueprint.layout

@@ -1,5 +1,6 @@
 """From what users pass to rows the model can read: checked, flat, scaled."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,6 +103,20 @@ def _tabular(estimator: Any, X: Any, reset: bool) -> Source:
     return ArraySource(checked, None if names is None else tuple(map(str, names)))
 
 
+def of_shape(name: str, rows: Source, shape: tuple[int, ...], sequential: bool) -> Source:
+    """Return rows if their events have the shape that was fitted; sequences, cut or padded to it.
+
+    Raises
+    ------
+    ValueError
+        If they have not.
+    """
+    if sequential and rows.shape[1:] == shape[1:] and rows.shape != shape:
+        return sequences.Resized(rows, shape[0])
+    check_shape(name, rows, shape)
+    return rows
+
+
 def check_shape(name: str, rows: Source, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless events have the shape that was fitted."""
     if rows.shape != shape:
@@ -167,12 +182,25 @@ def scaled(
 
 
 def scaled_blocks(
-    rows: Source, scale: Scale, fill: Float[np.ndarray, " value"] | None, dtype: torch.dtype
-) -> Iterator[tuple[Float[torch.Tensor, "row value"], Bool[torch.Tensor, "row value"] | None]]:
-    """Yield what `scaled` returns in chunks; no `fill` if no entries are missing."""
+    rows: Source,
+    scale: Scale,
+    fill: Float[np.ndarray, " value"] | None,
+    dtype: torch.dtype,
+    sequential: bool = False,
+) -> Iterator[Float[torch.Tensor, "row value"]]:
+    """Yield scaled rows in chunks, missing entries filled; no `fill` if there are none.
+
+    If `sequential`, rows may have more or fewer steps than the scale, and are NaN after their ends.
+    """
+    n_values = math.prod(rows.shape)
+    if n_values != len(scale.centre):
+        scale = scale.repeated(n_values)
+        fill = None if fill is None else np.resize(fill, n_values)
     for _, block in chunks(rows):
-        out = scale.apply(block, dtype)
-        yield (out, None) if fill is None else _filled(out, scale, fill)
+        out, seen = scale.apply(block, dtype), None
+        if fill is not None:
+            out, seen = _filled(out, scale, fill)
+        yield ended(out, seen, rows.shape[0]) if sequential else out
 
 
 def ended(
