@@ -318,7 +318,7 @@ SETTINGS = {
     "architecture": (
         {"architecture": 3},
         "architecture=3 is not an architecture. Write one of the names dense, "
-        "convolutional, or an object such as Convolutional().",
+        "convolutional, recurrent, or an object such as Recurrent().",
     ),
     "activation": (
         {"activation": "slu"},

@@ -24,6 +24,7 @@ _WHERE = {
     "Dense": "narrows.nn.dense",
     "Convolutional": "narrows.nn.convolutional",
     "Modules": "narrows.nn.modules",
+    "Recurrent": "narrows.nn.recurrent",
     "Plain": "narrows.nn.code",
     "TopK": "narrows.nn.code",
     "Collective": "narrows.nn.ordering",

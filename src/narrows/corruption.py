@@ -206,6 +206,19 @@ class Unkept(Corruption):
         raise NotImplementedError(f"{self.name} is not in the file")
 
 
+def around_padding(
+    corruption: Corruption, x: Rows, generators: Generators
+) -> tuple[Rows, Bool[Tensor, "restart row value"] | None]:
+    """Corrupt rows in which NaN, the padding of sequences, stays.
+
+    The corruption sees the mean of the other rows there, which is no extreme.
+    """
+    padding = x.isnan()
+    filled = torch.where(padding, x.nanmean(1, keepdim=True).nan_to_num(0.0), x)
+    noisy, hit = corruption(filled, generators)
+    return noisy.masked_fill(padding, math.nan), hit
+
+
 def _drawn(kind: Callable[..., Tensor], like: Rows, generators: Generators) -> Rows:
     """Draw numbers for each restart from its own generator."""
     shape, kwargs = like.shape[1:], {"device": like.device, "dtype": like.dtype}

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from narrows.corruption import Corruption
+from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
@@ -183,12 +183,18 @@ class Model(nn.Module):
         x = batch.x.expand(self.n_restarts, *batch.x.shape)
         if self.disturbance is None or not self.generators:
             return self._record(batch, x, levels), levels
-        noisy, hit = self.disturbance.corruption(x, self._noise(batch.x.device))
+        noisy, hit = self._corrupted(self.disturbance.corruption, x)
         record = self._record(batch, noisy, levels)
         if hit is None or not self.disturbance.emphasised:
             return record, levels
         on, off = self.disturbance.emphasis
         return replace(record, emphasis=torch.where(hit, on, off).to(x.dtype)), levels
+
+    def _corrupted(self, corruption: Corruption, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        noise = self._noise(x.device)
+        if self.blueprint.architecture.sequential:
+            return around_padding(corruption, x, noise)
+        return corruption(x, noise)
 
     def _noise(self, where: torch.device) -> Sequence[torch.Generator]:
         """Return where noise is drawn from: in evaluation the same numbers every time."""

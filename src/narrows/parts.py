@@ -19,6 +19,7 @@ PARTS: dict[str, dict[str, str]] = {
     "architecture": {
         "dense": "narrows.nn.dense:Dense",
         "convolutional": "narrows.nn.convolutional:Convolutional",
+        "recurrent": "narrows.nn.recurrent:Recurrent",
     },
     "code": {"plain": "narrows.nn.code:Plain", "top_k": "narrows.nn.code:TopK"},
     "ordering": {

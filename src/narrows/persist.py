@@ -413,6 +413,7 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
         "history_": {name: arrays[f"history.{name}"] for name in _HISTORY},
         "fve_restarts_": arrays["fve_restarts"],
         "_has_target": settings["has_target"],
+        "_sequential": blueprint.architecture.sequential,
         "_event_shape": tuple(settings["event_shape"]),
         "_target_shape": tuple(settings["target_shape"]),
         "_input_scale": scale,

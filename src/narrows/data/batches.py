@@ -16,6 +16,9 @@ _GATHERED_VALUES = 2**18
 class Batch:
     """Rows as the model sees them: scaled, missing entries filled and marked.
 
+    Where sequences have ended, `x` is NaN; `target` is filled there and marked like any entry that
+    is missing.
+
     Attributes
     ----------
     x : Tensor of shape (row, value)

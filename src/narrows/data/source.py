@@ -84,7 +84,7 @@ def source(obj: object, key: str | None = None) -> Source:
             f"key={key!r} selects within a file, but the data is of type "
             f"{type(obj).__name__!r}. Select before calling."
         )
-    if isinstance(obj, list | tuple) and obj and all(map(_is_segment, obj)):
+    if isinstance(obj, list | tuple) and obj and all(map(is_segment, obj)):
         return Concatenated([source(part) for part in obj])
     return obj if isinstance(obj, Source) else from_memory(obj)
 
@@ -137,7 +137,8 @@ def _open(path: PathLike, key: str | None) -> Source:
     return cast(Source, adapter(require_file(file), selector if key is None else key))
 
 
-def _is_segment(part: object) -> bool:
+def is_segment(part: object) -> bool:
+    """Return whether a part of a list is rows by itself, not a number or a list of numbers."""
     if isinstance(part, list | tuple | bytes):
         return False
     return isinstance(part, str | os.PathLike | Source) or len(getattr(part, "shape", ())) > 0

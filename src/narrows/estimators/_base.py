@@ -13,20 +13,21 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array, PathLike
+from narrows.data import sequences
 from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.views import Rows
 from narrows.engine.loop import History
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
-from narrows.metrics import Dependence, agreement, dependence, elbow
+from narrows.estimators._measured import Measured
 from narrows.model import Model, explained
 from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
 from narrows.parts import refuse_unknown
 
 
-class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
+class BaseAutoencoder(Measured, TransformerMixin, BaseEstimator, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
 
     history_: dict[str, Any]
@@ -75,7 +76,9 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
-            Rows of values, or of images, curves and the like: events of any shape.
+            Rows of values, or of images, curves and the like: events of any shape. For a recurrent
+            architecture also a list of arrays of shape (steps, features), one a row, or rows
+            whose last steps are NaN, which is padding.
         y : ignored
             For pipelines; labels play no role.
         target : like X, optional
@@ -116,7 +119,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         """Fit; the scaling and the encoder's start are those of a source, if one is given."""
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
-        rows, targets = self._learn_rows(X, target)
+        rows, targets = self._learn_rows(X, target, settings)
         settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=2)
         children = _fitting.seeds(self.random_state, 2 + self.n_init)
@@ -180,7 +183,9 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     def _pass_over(self, X: Any, sample_weight: Any) -> None:
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
-        rows, targets = self._learn_rows(X, None) if first else self._checked_pair(X, None)
+        rows, targets = (
+            self._learn_rows(X, None, settings) if first else self._checked_pair(X, None)
+        )
         settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=1)
         if first:
@@ -201,16 +206,17 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         for name in past.keys() & {"train_loss", "validation_loss", "learning_rate"}:
             self.history_[name] = np.concatenate([past[name], self.history_[name]])
 
-    def _learn_rows(self, X: Any, target: Any) -> tuple[Source, Source]:
-        rows = _rows.rows_of(self, X, reset=True)
-        _rows.check_finite("X", rows, self.missing)
+    def _learn_rows(self, X: Any, target: Any, settings: _checks.Checked) -> tuple[Source, Source]:
+        self._sequential = settings.choice.architecture.sequential
+        rows = _rows.rows_of(self, X, reset=True, sequential=self._sequential)
+        _rows.check_finite("X", rows, self.missing, self._sequential)
         self._event_shape = rows.shape
         self._has_target = target is not None and target is not X
         if not self._has_target:
             self._target_shape = rows.shape
             return rows, rows
-        targets = _rows.target_rows(target, len(rows))
-        _rows.check_finite("target", targets, self.missing)
+        targets = _rows.target_rows(target, len(rows), self._sequential)
+        _rows.check_finite("target", targets, self.missing, self._sequential)
         self._target_shape = targets.shape
         return rows, targets
 
@@ -222,10 +228,11 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         settings: _checks.Checked,
         source: "BaseAutoencoder | None" = None,
     ) -> None:
-        inputs = _rows.moments_of(rows, weight)
+        pool = self._sequential
+        inputs = _rows.moments_of(rows, weight, pool)
         if source is None:
-            _guards.warn_constant(inputs.constant, rows)
-        outputs = inputs if targets is rows else _rows.moments_of(targets, weight)
+            _guards.warn_constant(inputs.constant, rows, pool)
+        outputs = inputs if targets is rows else _rows.moments_of(targets, weight, pool)
         self._input_scale = settings.scale_of(inputs, rows.shape)
         scaled = settings.choice.likelihood.scales_target
         same = targets is rows and bool(np.all(scaled))
@@ -254,6 +261,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             target, observed = x, seen
         else:
             target, observed = _rows.scaled(targets, self._target_scale, self._target_mean, dtype)
+        x = _rows.ended(x, seen, rows.shape[0]) if self._sequential else x
         w = None if weight is None else torch.as_tensor(weight, dtype=dtype)
         return Batch(x, target, w, observed)
 
@@ -269,7 +277,9 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         if given is None:
             whole = self._batch(rows, targets, weight, held, settings.dtype)
             return whole if len(held) else None
-        pair = isinstance(given, tuple) or (isinstance(given, list) and self._has_target)
+        pair = isinstance(given, tuple) or (
+            isinstance(given, list) and self._has_target and len(given) == 2
+        )
         X, target = given if pair else (given, None)
         known = self._pair(X, target, settings.choice.likelihood, "validation")
         return self._batch(*known, None, None, settings.dtype)
@@ -302,22 +312,6 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         return np.array([f"{name}{j}{s}" for j, own in enumerate(sides) for s in own], dtype=object)
 
     @property
-    def fve_(self) -> Float[np.ndarray, " level"]:
-        """Fraction of variance explained per level, on the rows that chose epoch and restart."""
-        check_is_fitted(self)
-        return np.asarray(self.fve_restarts_[int(self.history_["best_loss"].argmin())])
-
-    @property
-    def explained_variance_ratio_(self) -> Float[np.ndarray, " level"]:
-        """Increments of `fve_`: what each component adds; negative ones are shown as they are."""
-        return np.diff(self.fve_, prepend=0.0)
-
-    @property
-    def elbow_(self) -> int:
-        """Number of components after which `fve_` gains little more (L-method)."""
-        return elbow(self.fve_)
-
-    @property
     def restarts_(self) -> "list[BaseAutoencoder]":
         """All restarts that were kept, each as a fitted estimator, in the order of their seeds."""
         check_is_fitted(self)
@@ -341,7 +335,8 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
     def transform(self, X: Any) -> Float[np.ndarray, "row code"]:
         """Return the codes of rows; angles in radians for circular components.
 
-        Draws nothing, and does not depend on how rows are batched, to rounding.
+        Draws nothing, and does not depend on how rows are batched, to rounding. Sequences may be
+        longer than those of `fit`.
         """
         layout = self._model_of(self).blueprint.layout
         view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
@@ -381,7 +376,7 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             blocks = [model.decode(part[None], index)[0, -1] for part in features.split(4096)]
         return self._to_data(torch.cat(blocks))
 
-    def reconstruct(self, X: Any, level: int | None = None) -> Array:
+    def reconstruct(self, X: Any, level: int | None = None) -> Array | list[Array]:
         """Return reconstructions of rows, in the units and shape of the data.
 
         Parameters
@@ -389,16 +384,34 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         X : like `fit`
         level : int, optional
             Use the first `level` components only, from 1; all by default.
+
+        Returns
+        -------
+        array of the shape of the target
+            Of sequences, NaN after the end of each; a list of arrays for a list of arrays.
         """
-        return self._reconstructed(X, level).astype(self._number)
+        values = self._reconstructed(X, level).astype(self._number)
+        return values if self._has_target else self._like(X, values)
+
+    def _like(self, X: Any, values: Array) -> Array | list[Array]:
+        return sequences.like(X, values) if self._sequential else values
 
     def _reconstructed(self, X: Any, level: int | None) -> Array:
         """Return reconstructions in double precision, which large offsets need."""
         model, index = self._model_of(self), self._level(level)
-        outputs = self._map(X, lambda x: model.decode(model.encode(x), index)[0, -1])
+        outputs = self._map(
+            self._known_rows(X), lambda x: self._until_end(x, model.decode(model.encode(x), index))
+        )
         return self._to_data(torch.from_numpy(outputs))
 
-    def contribution(self, X: Any, level: int) -> Array:
+    def _until_end(self, x: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """Return outputs of one restart and level, NaN after the ends of sequences."""
+        outputs = outputs.reshape(len(x), -1)
+        if not self._sequential or self._has_target:
+            return outputs
+        return outputs.masked_fill(x.isnan(), torch.nan)
+
+    def contribution(self, X: Any, level: int) -> Array | list[Array]:
         """Return what the decoder of one component adds, for the boosted ordering.
 
         In the units of the data before the output link; the contributions of all components add
@@ -411,71 +424,14 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
                 "Write reconstruct(X, level=...) for other orderings."
             )
         index = self._level(level) or 0
-        added = self._map(X, lambda x: model.contribution(model.encode(x), index)[0])
-        return self._shaped(added * self._target_scale.width.astype(added.dtype))
+        added = self._map(
+            self._known_rows(X),
+            lambda x: self._until_end(x, model.contribution(model.encode(x), index)),
+        )
+        values = self._shaped(added * self._target_scale.width.astype(added.dtype))
+        return values if self._has_target else self._like(X, values)
 
-    # Scores
-
-    def fve(
-        self, X: Any, *, target: Any = None, sample_weight: Any = None
-    ) -> Float[np.ndarray, " level"]:
-        """Return the fraction of variance explained per level: held out, if X is.
-
-        ``1 - Σ‖t - t̂‖² / Σ‖t - mean‖²`` with the mean of the training rows, over observed
-        entries, in the space in which the model measures error (after its scaling); the same
-        with deviance for likelihoods other than the gaussian.
-        """
-        rows, targets = self._checked_pair(X, target)
-        weight = _rows.weights_of(sample_weight, rows)
-        return np.asarray(self._fve(self._model, self._batches(rows, targets, weight))[0])
-
-    def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, target: Any = None
-    ) -> float:
-        """Return the fraction of variance explained by all components."""
-        return float(self.fve(X, target=target, sample_weight=sample_weight)[-1])
-
-    def score_samples(self, X: Any, *, target: Any = None) -> Float[np.ndarray, " row"]:
-        """Return minus the reconstruction loss of each row: higher is more normal."""
-        batches = self._batches(*self._checked_pair(X, target), None)
-        with torch.no_grad():
-            return np.concatenate([-self._model.losses(b)[0, -1].numpy() for b in batches])
-
-    def loss_terms(self, X: Any, *, target: Any = None) -> dict[str, float]:
-        """Return each term of the objective by name, averaged over rows.
-
-        Terms are those of the methods: reconstruction is summed over the event, in scaled units;
-        statistics of the batch are averaged over batches.
-        """
-        rows, targets = self._checked_pair(X, target)
-        with torch.no_grad():
-            sums = [
-                torch.stack(self._model.terms(batch))[:, 0] * len(batch)
-                for batch in self._batches(rows, targets, None)
-            ]
-        means = (torch.stack(sums).sum(0) / len(rows)).tolist()
-        return dict(zip(self._model.blueprint.term_names, means, strict=True))
-
-    def agreement(self, X: Any) -> Float[np.ndarray, " component"]:
-        """Return how well restarts agree on each component, from 0 to 1.
-
-        The mean over pairs of restarts of the absolute rank correlation of their codes of X
-        (circular correlation for angles); needs ``n_init`` of at least 2. Restarts that start as
-        PCA share its ranking; whether other rankings do as well, ``Dense(init="random")`` tells.
-        """
-        restarts = self.restarts_
-        if len(restarts) < 2:
-            raise ValueError("agreement compares restarts. Write n_init=8, say, and fit again.")
-        codes = np.stack([restart._angles(X) for restart in restarts])
-        return agreement(codes, tuple(self._model.blueprint.layout.circular))
-
-    def dependence(self, X: Any) -> Dependence:
-        """Return the dependence between components on X: rank correlation, mutual information.
-
-        Nonlinear components are not independent, unlike those of PCA.
-        """
-        circular = tuple(self._model_of(self).blueprint.layout.circular)
-        return dependence(self._angles(X), circular)
+    # Files
 
     def save(self, path: PathLike) -> None:
         """Write the fitted estimator to one .safetensors file; `narrows.load` reads it."""
@@ -485,10 +441,12 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
 
     # Between the data and the model
 
-    def _known_rows(self, X: Any) -> Source:
-        rows = _rows.rows_of(self, X, reset=False)
-        _rows.check_shape("X", rows, self._event_shape)
-        return rows
+    def _known_rows(self, X: Any, any_length: bool = False) -> Source:
+        rows = _rows.rows_of(self, X, reset=False, sequential=self._sequential)
+        shape = self._event_shape
+        if any_length and self._sequential:
+            shape = rows.shape[:1] + shape[1:]
+        return _rows.of_shape("X", rows, shape, self._sequential)
 
     def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
         check_is_fitted(self)
@@ -498,11 +456,11 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
         self, X: Any, target: Any, likelihood: Likelihood, name: str = "X"
     ) -> tuple[Source, Source]:
         rows = self._known_rows(X)
-        _rows.check_finite(name, rows, self.missing)
+        _rows.check_finite(name, rows, self.missing, self._sequential)
         if target is not None:
-            targets = _rows.target_rows(target, len(rows))
-            _rows.check_shape("target", targets, self._target_shape)
-            _rows.check_finite("target", targets, self.missing)
+            targets = _rows.target_rows(target, len(rows), self._sequential)
+            targets = _rows.of_shape("target", targets, self._target_shape, self._sequential)
+            _rows.check_finite("target", targets, self.missing, self._sequential)
             _guards.check_range(likelihood, targets)
             return rows, targets
         if self._has_target:
@@ -519,10 +477,10 @@ class BaseAutoencoder(TransformerMixin, BaseEstimator, ABC):
             yield self._batch(rows, targets, weight, index, self._dtype)
 
     def _map(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
-        rows = self._known_rows(X)
-        holes = _rows.check_finite("X", rows, self.missing)
-        fill = self._input_mean if holes else None
-        blocks = _rows.scaled_blocks(rows, self._input_scale, fill, self._dtype)
+        rows = self._known_rows(X, any_length=True)
+        holes = _rows.check_finite("X", rows, self.missing, self._sequential)
+        fill, scale = self._input_mean if holes else None, self._input_scale
+        blocks = _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
         with torch.no_grad():
             return torch.cat([function(block) for block in blocks]).numpy()
 

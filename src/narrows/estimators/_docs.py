@@ -26,9 +26,9 @@ circular_output : {"angle", "cos_sin"}, default="angle"
     learns from codes needs pairs, which have no jump.
 missing : {"error", "ignore"}, default="error"
     Whether NaN is refused, or contributes nothing to the loss and enters as the feature's mean.
-architecture : str, Dense, Convolutional, Modules or None, default=None
+architecture : str, Dense, Convolutional, Recurrent, Modules or None, default=None
     Network with all its settings, which then replace `hidden_layer_sizes` and `activation`; None
-    is a dense one of these two.
+    is a dense one of these two. "recurrent" reads sequences, also of different lengths.
 """
 
 _TRAINING = """\

@@ -1,5 +1,6 @@
 """What a fit refuses, warns of, or undoes."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,8 +43,10 @@ def check_range(likelihood: Likelihood, targets: Source) -> None:
         likelihood.check(block)
 
 
-def warn_constant(constant: Array, rows: Source) -> None:
-    """Warn of features that do not vary, naming the first."""
+def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> None:
+    """Warn of features that do not vary, naming the first; of sequences once for all steps."""
+    if sequential:
+        constant = constant[: math.prod(rows.shape[1:])]
     count = int(constant.sum())
     if not count:
         return

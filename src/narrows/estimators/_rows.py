@@ -1,5 +1,6 @@
 """From what users pass to rows the model can read: checked, flat, scaled."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,28 +10,31 @@ from jaxtyping import Bool, Float
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from narrows._types import Array
+from narrows.data import sequences
 from narrows.data.arrays import ArraySource, SparseSource
 from narrows.data.source import Source, source
 from narrows.data.split import split_rows
 from narrows.engine.training import Training
-from narrows.nn.scale import Moments, Scale, moments
+from narrows.nn.scale import Moments, Scale, moments, pooled
 
 CHUNK = 8192
 
 
-def rows_of(estimator: Any, X: Any, *, reset: bool) -> Source:
+def rows_of(estimator: Any, X: Any, *, reset: bool, sequential: bool = False) -> Source:
     """Return the rows of X, after scikit-learn's checks where X is its kind of data.
 
     With `reset`, the estimator learns the number and names of the features; without, X must
-    have them.
+    have them. If `sequential`, a list of arrays has one row per array.
     """
+    if sequential and sequences.listed(X):
+        X = sequences.Sequences(X)
     if _is_tabular(X):
         return _tabular(estimator, X, reset)
     rows = source(X)
     if len(rows.shape) == 0:
         raise ValueError(
             "X has one dimension; rows of values are needed. Write X.reshape(-1, 1) for one "
-            "feature, X.reshape(1, -1) for one row."
+            "feature, X.reshape(1, -1) for one row." + (_ONE_A_ROW if sequences.listed(X) else "")
         )
     minimum = 2 if reset else 1
     if len(rows) < minimum or 0 in rows.shape:
@@ -47,6 +51,9 @@ def rows_of(estimator: Any, X: Any, *, reset: bool) -> Source:
     else:
         _check_names(rows.names, getattr(estimator, "feature_names_in_", None))
     return rows
+
+
+_ONE_A_ROW = " For a list of sequences, one a row, write architecture='recurrent'."
 
 
 def _check_names(names: tuple[str, ...] | None, fitted: Array | None) -> None:
@@ -77,8 +84,9 @@ def _is_tabular(X: Any) -> bool:
 
 
 def _tabular(estimator: Any, X: Any, reset: bool) -> Source:
-    if hasattr(X, "columns") or getattr(getattr(X, "dtype", None), "kind", "") in ("U", "S"):
-        source(X)  # names the text columns, if any
+    text = getattr(getattr(X, "dtype", None), "kind", "") in ("U", "S")
+    if hasattr(X, "columns") or text or isinstance(X, list | tuple):
+        source(X)  # names the text columns, if any, and refuses rows of different lengths
     checked = validate_data(
         estimator,
         X,
@@ -93,6 +101,20 @@ def _tabular(estimator: Any, X: Any, reset: bool) -> Source:
     if hasattr(checked, "tocsr"):
         return SparseSource(checked)
     return ArraySource(checked, None if names is None else tuple(map(str, names)))
+
+
+def of_shape(name: str, rows: Source, shape: tuple[int, ...], sequential: bool) -> Source:
+    """Return rows if their events have the shape that was fitted; sequences, cut or padded to it.
+
+    Raises
+    ------
+    ValueError
+        If they have not.
+    """
+    if sequential and rows.shape[1:] == shape[1:] and rows.shape != shape:
+        return sequences.Resized(rows, shape[0])
+    check_shape(name, rows, shape)
+    return rows
 
 
 def check_shape(name: str, rows: Source, shape: tuple[int, ...]) -> None:
@@ -111,12 +133,18 @@ def chunks(rows: Source, size: int = CHUNK) -> Iterator[tuple[int, Array]]:
         yield start, block.reshape(len(block), -1)
 
 
-def check_finite(name: str, rows: Source, missing: str) -> bool:
+def check_finite(name: str, rows: Source, missing: str, sequential: bool = False) -> bool:
     """Return whether entries are missing; raise ValueError for what is not allowed.
 
-    The error says how many entries there are, and where the first is.
+    The error says how many entries there are, and where the first is. If `sequential`, what is
+    missing after the end of a row is allowed.
     """
     found = False
+
+    def holes(block: Array) -> Array:
+        missing = np.isnan(block)
+        return missing & ~sequences.padding(missing, rows.shape[0]) if sequential else missing
+
     for start, block in chunks(rows):
         if block.dtype.kind != "f" or np.isfinite(block.sum(dtype=np.float64)):
             continue
@@ -124,9 +152,11 @@ def check_finite(name: str, rows: Source, missing: str) -> bool:
             _refuse(name, rows, start, block, np.isinf, "infinite (inf) entries", "Replace them.")
         if np.isnan(block).any():
             found = True
-            if missing == "error":
+            if sequential and (ended := np.isnan(block).all(1)).any():
+                raise sequences.no_steps(start + int(np.flatnonzero(ended)[0]))
+            if missing == "error" and holes(block).any():
                 remedy = "Fill them, drop their rows, or write missing='ignore'."
-                _refuse(name, rows, start, block, np.isnan, "missing entries (NaN)", remedy)
+                _refuse(name, rows, start, block, holes, "missing entries (NaN)", remedy)
     return found
 
 
@@ -152,12 +182,37 @@ def scaled(
 
 
 def scaled_blocks(
-    rows: Source, scale: Scale, fill: Float[np.ndarray, " value"] | None, dtype: torch.dtype
+    rows: Source,
+    scale: Scale,
+    fill: Float[np.ndarray, " value"] | None,
+    dtype: torch.dtype,
+    sequential: bool = False,
 ) -> Iterator[Float[torch.Tensor, "row value"]]:
-    """Yield scaled rows in chunks, missing entries filled; no `fill` if there are none."""
+    """Yield scaled rows in chunks, missing entries filled; no `fill` if there are none.
+
+    If `sequential`, rows may have more or fewer steps than the scale, and are NaN after their ends.
+    """
+    n_values = math.prod(rows.shape)
+    if n_values != len(scale.centre):
+        scale = scale.repeated(n_values)
+        fill = None if fill is None else np.resize(fill, n_values)
     for _, block in chunks(rows):
-        out = scale.apply(block, dtype)
-        yield out if fill is None else _filled(out, scale, fill)[0]
+        out, seen = scale.apply(block, dtype), None
+        if fill is not None:
+            out, seen = _filled(out, scale, fill)
+        yield ended(out, seen, rows.shape[0]) if sequential else out
+
+
+def ended(
+    x: Float[torch.Tensor, "row value"],
+    seen: Bool[torch.Tensor, "row value"] | None,
+    n_steps: int,
+) -> Float[torch.Tensor, "row value"]:
+    """Return scaled sequences with NaN after their ends."""
+    if seen is None:
+        return x
+    padding = torch.from_numpy(sequences.padding(~seen.numpy(), n_steps))
+    return x.masked_fill(padding, torch.nan) if padding.any() else x
 
 
 def _filled(
@@ -170,9 +225,10 @@ def _filled(
     return torch.where(missing, filling, out), ~missing
 
 
-def target_rows(target: Any, n_rows: int) -> Source:
-    """Return the rows of a target: one per row of X."""
-    rows = source(target)
+def target_rows(target: Any, n_rows: int, sequential: bool = False) -> Source:
+    """Return the rows of a target: one per row of X; if `sequential`, one per array of a list."""
+    several = sequences.listed(target)
+    rows = sequences.Sequences(target) if sequential and several else source(target)
     if len(rows.shape) == 0:
         raise ValueError(
             "target has one dimension; rows of values are needed. Write target.reshape(-1, 1)."
@@ -180,17 +236,19 @@ def target_rows(target: Any, n_rows: int) -> Source:
     if len(rows) != n_rows:
         raise ValueError(
             f"target has {len(rows)} rows, but X has {n_rows}. Pass one target row per row of X."
+            + (_ONE_A_ROW if several and not sequential else "")
         )
     return rows
 
 
-def moments_of(rows: Source, weight: Array | None) -> Moments:
-    """Return mean and variance of the rows, over observed entries."""
+def moments_of(rows: Source, weight: Array | None, sequential: bool = False) -> Moments:
+    """Return mean and variance of the rows, over observed entries; of all steps if `sequential`."""
     blocks = (
         (block, None if weight is None else weight[start : start + len(block)])
         for start, block in chunks(rows)
     )
-    return moments(blocks, int(np.prod(rows.shape)))
+    found = moments(blocks, int(np.prod(rows.shape)))
+    return pooled(found, rows.shape, (0,)) if sequential else found
 
 
 def weights_of(sample_weight: Any, rows: Source, minimum: int = 1) -> Array | None:

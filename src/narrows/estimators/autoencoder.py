@@ -74,7 +74,7 @@ class Autoencoder(BaseAutoencoder):
         circular: Sequence[int] = (),
         circular_output: str = "angle",
         missing: str = "error",
-        architecture: Architecture | None = None,
+        architecture: str | Architecture | None = None,
         code: str | Code = "plain",
         ordering: str | Ordering = "none",
         penalties: Sequence[str | Penalty] = (),

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 
 from narrows._types import Array
-from narrows.corruption import Corruption, GaussianNoise
+from narrows.corruption import Corruption, GaussianNoise, around_padding
 from narrows.engine.devices import generators
 from narrows.engine.training import Training
 from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import Choice, choose, disturbed
 from narrows.estimators._docs import documented
 from narrows.estimators._fitting import seeds
-from narrows.estimators._rows import check_finite, scaled
+from narrows.estimators._rows import check_finite, ended, scaled
 from narrows.nn.activation import Activation
 from narrows.nn.architecture import Architecture
 from narrows.objective.likelihoods import Gaussian, Likelihood
@@ -81,7 +81,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         circular: Sequence[int] = (),
         circular_output: str = "angle",
         missing: str = "error",
-        architecture: Architecture | None = None,
+        architecture: str | Architecture | None = None,
         max_epochs: int = 200,
         batch_size: int = 128,
         learning_rate: float = 5e-3,
@@ -114,16 +114,16 @@ class DenoisingAutoencoder(BaseAutoencoder):
         found = disturbed(self.corruption, self.strength, self.emphasis)
         return choose(self, disturbance=found)
 
-    def denoise(self, X: Any) -> Array:
+    def denoise(self, X: Any) -> Array | list[Array]:
         """Return rows as they are believed to be without noise: `reconstruct` by its use."""
         return self.reconstruct(X)
 
-    def corrupt(self, X: Any, *, random_state: Any = None) -> Array:
+    def corrupt(self, X: Any, *, random_state: Any = None) -> Array | list[Array]:
         """Return rows corrupted as the settings say, in the units and shape of the data.
 
         Missing entries stay missing. Salt and pepper are the extremes of the rows given.
         """
-        return self._corrupt(X, random_state).astype(self._number)
+        return self._like(X, self._corrupt(X, random_state).astype(self._number))
 
     def _corrupt(self, X: Any, random_state: Any) -> Array:
         """Return corrupted rows in double precision, which large offsets need."""
@@ -131,7 +131,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         found = disturbed(self.corruption, self.strength)
         if found is not None:
             drawn = generators(seeds(random_state, 1), torch.device("cpu"))
-            rows = found.corruption(rows[None], drawn)[0][0]
+            rows = around_padding(found.corruption, rows[None], drawn)[0][0]
         values = self._input_scale.invert(rows.double()).numpy()
         if seen is not None:
             values[~seen.numpy()] = np.nan
@@ -171,7 +171,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
     def sample(
         self, X: Any, *, n_steps: int = 100, step: float = 0.1, random_state: Any = None
-    ) -> Array:
+    ) -> Array | list[Array]:
         """Return samples of the learned density by Langevin steps from rows of X.
 
         ``x + ½ ε σ² g(x) + √ε σ η`` with the gradient g of `log_density_gradient`, in scaled
@@ -204,7 +204,8 @@ class DenoisingAutoencoder(BaseAutoencoder):
             pull = self.log_density_gradient(data) * scale.width
             noise = rng.normal(size=rows.shape)
             rows = rows + step * width**2 / 2 * pull + np.sqrt(step) * width * noise
-        return scale.invert(torch.from_numpy(rows)).numpy().reshape(shape).astype(self._number)
+        samples = scale.invert(torch.from_numpy(rows)).numpy().reshape(shape)
+        return self._like(X, samples.astype(self._number))
 
     def _noise_width(self) -> float:
         found = disturbed(self.corruption, self.strength)
@@ -226,5 +227,6 @@ class DenoisingAutoencoder(BaseAutoencoder):
     def _scaled(self, X: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return scaled rows, missing entries filled, and which were seen if any were not."""
         rows = self._known_rows(X)
-        check_finite("X", rows, self.missing)
-        return scaled(rows, self._input_scale, self._input_mean, self._dtype)
+        check_finite("X", rows, self.missing, self._sequential)
+        x, seen = scaled(rows, self._input_scale, self._input_mean, self._dtype)
+        return ended(x, seen, rows.shape[0]) if self._sequential else x, seen

@@ -78,7 +78,7 @@ class HierarchicalAutoencoder(BaseAutoencoder):
         circular: Sequence[int] = (),
         circular_output: str = "angle",
         missing: str = "error",
-        architecture: Architecture | None = None,
+        architecture: str | Architecture | None = None,
         max_epochs: int = 200,
         batch_size: int = 128,
         learning_rate: float = 5e-3,

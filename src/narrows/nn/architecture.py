@@ -80,12 +80,16 @@ class Architecture(Part, ABC):
         Axes of an event after its channels; None reads events of one or two axes as one channel.
     unit_norm : bool
         Whether what each feature adds first in the decoder has length one.
+    sequential : bool
+        Whether events are sequences, of shape (steps,) or (steps, features), whose last steps may
+        be padding: NaN in the input, and only there.
     """
 
     init: str = "random"
     tied: bool = False
     n_dims: int | None = None
     unit_norm: bool = False
+    sequential: bool = False
 
     @abstractmethod
     def build(self, sizes: Sizes) -> "tuple[Network, Network]":
@@ -136,3 +140,11 @@ class Network(nn.Module, ABC):
         kept : list, optional
             Takes the activations of the hidden layers, of shape (network, row, unit).
         """
+
+
+def indivisible(architecture: Architecture) -> ValueError:
+    """Return the error for networks that cannot be trained layer by layer."""
+    return ValueError(
+        f"{type(architecture).__name__} has no layers that are autoencoders of their own. Write "
+        "architecture='dense' or 'convolutional' for a stack."
+    )

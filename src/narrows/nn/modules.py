@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from narrows.nn.architecture import Architecture, Network, Sizes
+from narrows.nn.architecture import Architecture, Network, Sizes, Stage, indivisible
 
 Maker = Callable[..., nn.Module]
 
@@ -64,6 +64,9 @@ class Modules(Architecture):
         self.decoder = decoder
         self.encoder_settings = encoder_settings
         self.decoder_settings = decoder_settings
+
+    def stages(self, sizes: Sizes) -> list[Stage]:
+        raise indivisible(self)
 
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
         code, s = (sizes.n_features,), sizes
@@ -228,6 +231,9 @@ class ModuleNetwork(Network):
 
     def start(self, weight: Tensor, bias: Tensor) -> None:
         """Do nothing: there is no linear path."""
+
+    def adopt(self, layer: int, stage: Any, restart: int) -> None:
+        """Do nothing: there are no layers of their own."""
 
     def forward(
         self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None

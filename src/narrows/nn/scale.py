@@ -1,6 +1,7 @@
 """Scaling of inputs and targets: double precision in, single precision out."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ class Scale:
                 casting="same_kind",
             )
         return torch.from_numpy(out)
+
+    def repeated(self, n_values: int) -> "Scale":
+        """Return the scale of longer or shorter sequences of the same features."""
+        return Scale(np.resize(self.centre, n_values), np.resize(self.width, n_values))
 
     def invert(self, y: torch.Tensor) -> torch.Tensor:
         """Return rows in the units of the data."""
@@ -112,6 +117,41 @@ def moments(chunks: Iterable[tuple[Array, Array | None]], n_values: int) -> Mome
     return total
 
 
+def pooled(moments: Moments, shape: tuple[int, ...], axes: tuple[int, ...]) -> Moments:
+    """Return the moments of all values along some axes of the event together.
+
+    Parameters
+    ----------
+    moments : Moments
+    shape : tuple of int
+        Shape of the event.
+    axes : tuple of int
+        Axes along which values are alike: (0,) for the steps of sequences.
+
+    Returns
+    -------
+    Moments
+        Of each value of the event, the same along these axes.
+
+    Examples
+    --------
+    >>> steps = moments([(np.array([[1.0, 2.0, 6.0], [3.0, np.nan, np.nan]]), None)], 3)
+    >>> pooled(steps, (3,), (0,)).mean
+    array([3., 3., 3.])
+    """
+
+    def along(values: Array, reduce: Callable[..., Array]) -> Array:
+        total = reduce(values.reshape(shape), axis=axes, keepdims=True)
+        return np.broadcast_to(total, shape).flatten()
+
+    total, m = Moments(math.prod(shape)), moments
+    total.weight = along(m.weight, np.sum)
+    total.mean = along(m.weight * m.mean, np.sum) / np.where(total.weight > 0, total.weight, 1)
+    total.squares = along(m.squares + m.weight * (m.mean - total.mean) ** 2, np.sum)
+    total.low, total.high = along(m.low, np.min), along(m.high, np.max)
+    return total
+
+
 def scale_from(moments: Moments, kind: str, n_channels: int = 1) -> Scale:
     """Return the scale of that kind.
 
@@ -128,34 +168,8 @@ def scale_from(moments: Moments, kind: str, n_channels: int = 1) -> Scale:
     if kind == "none":
         return Scale(np.zeros(n), np.ones(n))
     if kind == "channel":
-        moments = pooled(moments, n_channels)
+        moments = pooled(moments, (n_channels, n // n_channels), (1,))
     width = np.where(moments.constant, 1.0, np.sqrt(moments.variance))
     if kind == "global":
         width = np.full(n, np.sqrt(moments.variance.mean()))
     return Scale(moments.mean, np.where(width > 0, width, 1.0))
-
-
-def pooled(moments: Moments, n_channels: int) -> Moments:
-    """Return moments that every value shares with its channel, of which each is one run of values.
-
-    Exactly those of the channel's values as one: deviations add up as in `Moments.update`.
-    """
-
-    def runs(values: Array) -> Array:
-        return values.reshape(n_channels, -1)
-
-    n = len(moments.mean)
-    weight = runs(moments.weight)
-    total = weight.sum(1, keepdims=True)
-    mean = (weight * runs(moments.mean)).sum(1, keepdims=True) / np.where(total > 0, total, 1)
-    spread = runs(moments.squares) + weight * (runs(moments.mean) - mean) ** 2
-    shared = Moments(n)
-    for name, values in (
-        ("weight", total),
-        ("mean", mean),
-        ("squares", spread.sum(1, keepdims=True)),
-        ("low", runs(moments.low).min(1, keepdims=True)),
-        ("high", runs(moments.high).max(1, keepdims=True)),
-    ):
-        setattr(shared, name, np.repeat(values.ravel(), n // n_channels))
-    return shared

@@ -170,7 +170,7 @@ def reconstructions(s: Subject) -> Section:
     chosen = np.concatenate([order[:n], order[-n:]])
     shown = Rows(s.rows, chosen)
     original = _flat(Rows(s.targets, chosen).read(0, len(chosen)))
-    found = _flat(s.estimator.reconstruct(shown))
+    found = _flat(np.asarray(s.estimator.reconstruct(shown)))
     names = None
     if s.event_shape is None:
         original, found = s.standardised(original), s.standardised(found)

@@ -1,0 +1,125 @@
+"""How good a fitted autoencoder is, on the rows of its fit and on others."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from sklearn.utils.validation import check_is_fitted
+
+from narrows._types import Array
+from narrows.data.batches import Batch
+from narrows.data.source import Source
+from narrows.estimators import _rows
+from narrows.metrics import Dependence, agreement, dependence, elbow
+from narrows.model import Model
+
+
+class Measured(ABC):
+    """What autoencoders tell of their quality: variance explained, losses, agreement."""
+
+    _model: Model
+    history_: dict[str, Any]
+    fve_restarts_: Array
+
+    @property
+    @abstractmethod
+    def restarts_(self) -> list[Any]:
+        """All restarts that were kept, each as a fitted estimator."""
+
+    @abstractmethod
+    def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
+        """Return checked rows and their targets."""
+
+    @abstractmethod
+    def _batches(self, rows: Source, targets: Source, weight: Array | None) -> Iterator[Batch]:
+        """Yield scaled rows, in order."""
+
+    @abstractmethod
+    def _fve(self, model: Model, batches: Any) -> Float[np.ndarray, "restart level"]:
+        """Return the fraction of variance explained."""
+
+    @abstractmethod
+    def _angles(self, X: Any) -> Array:
+        """Return codes in double precision, circular components as angles."""
+
+    @property
+    def fve_(self) -> Float[np.ndarray, " level"]:
+        """Fraction of variance explained per level, on the rows that chose epoch and restart."""
+        check_is_fitted(self)
+        return np.asarray(self.fve_restarts_[int(self.history_["best_loss"].argmin())])
+
+    @property
+    def explained_variance_ratio_(self) -> Float[np.ndarray, " level"]:
+        """Increments of `fve_`: what each component adds; negative ones are shown as they are."""
+        return np.diff(self.fve_, prepend=0.0)
+
+    @property
+    def elbow_(self) -> int:
+        """Number of components after which `fve_` gains little more (L-method)."""
+        return elbow(self.fve_)
+
+    def fve(
+        self, X: Any, *, target: Any = None, sample_weight: Any = None
+    ) -> Float[np.ndarray, " level"]:
+        """Return the fraction of variance explained per level: held out, if X is.
+
+        ``1 - Σ‖t - t̂‖² / Σ‖t - mean‖²`` with the mean of the training rows, over observed
+        entries, in the space in which the model measures error (after its scaling); the same
+        with deviance for likelihoods other than the gaussian. The mean of sequences is that of
+        each feature over all steps.
+        """
+        rows, targets = self._checked_pair(X, target)
+        weight = _rows.weights_of(sample_weight, rows)
+        return np.asarray(self._fve(self._model, self._batches(rows, targets, weight))[0])
+
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, target: Any = None
+    ) -> float:
+        """Return the fraction of variance explained by all components."""
+        return float(self.fve(X, target=target, sample_weight=sample_weight)[-1])
+
+    def score_samples(self, X: Any, *, target: Any = None) -> Float[np.ndarray, " row"]:
+        """Return minus the reconstruction loss of each row: higher is more normal."""
+        batches = self._batches(*self._checked_pair(X, target), None)
+        with torch.no_grad():
+            return np.concatenate([-self._model.losses(b)[0, -1].numpy() for b in batches])
+
+    def loss_terms(self, X: Any, *, target: Any = None) -> dict[str, float]:
+        """Return each term of the objective by name, averaged over rows.
+
+        Terms are those of the methods: reconstruction is summed over the event, in scaled units;
+        statistics of the batch are averaged over batches.
+        """
+        rows, targets = self._checked_pair(X, target)
+        with torch.no_grad():
+            sums = [
+                torch.stack(self._model.terms(batch))[:, 0] * len(batch)
+                for batch in self._batches(rows, targets, None)
+            ]
+        means = (torch.stack(sums).sum(0) / len(rows)).tolist()
+        return dict(zip(self._model.blueprint.term_names, means, strict=True))
+
+    def agreement(self, X: Any) -> Float[np.ndarray, " component"]:
+        """Return how well restarts agree on each component, from 0 to 1.
+
+        The mean over pairs of restarts of the absolute rank correlation of their codes of X
+        (circular correlation for angles); needs ``n_init`` of at least 2. Restarts that start as
+        PCA share its ranking; whether other rankings do as well, ``Dense(init="random")`` tells.
+        """
+        restarts = self.restarts_
+        if len(restarts) < 2:
+            raise ValueError("agreement compares restarts. Write n_init=8, say, and fit again.")
+        codes = np.stack([restart._angles(X) for restart in restarts])
+        return agreement(codes, tuple(self._model.blueprint.layout.circular))
+
+    def dependence(self, X: Any) -> Dependence:
+        """Return the dependence between components on X: rank correlation, mutual information.
+
+        Nonlinear components are not independent, unlike those of PCA.
+        """
+        check_is_fitted(self)
+        circular = tuple(self._model.blueprint.layout.circular)
+        return dependence(self._angles(X), circular)
