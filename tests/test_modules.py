@@ -230,7 +230,9 @@ def main_class():
 
 
 @pytest.mark.parametrize(
-    "kind", [local_class(), main_class(), lambda **s: own_networks.Encoder(**s)], ids=str
+    "kind",
+    [local_class(), main_class(), lambda **s: own_networks.Encoder(**s)],
+    ids=["local", "main", "lambda"],
 )
 def test_what_has_no_import_path_is_not_written(kind, tmp_path):
     model = Autoencoder(K, **quick(architecture=own(kind), max_epochs=1)).fit(table())

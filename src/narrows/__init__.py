@@ -18,6 +18,7 @@ _WHERE = {
     "StackedAutoencoder": "narrows.estimators.stacked",
     "StackedClassifier": "narrows.estimators.supervised",
     "StackedRegressor": "narrows.estimators.supervised",
+    "OutlierDetector": "narrows.estimators.outliers",
     "CodeRegressor": "narrows.estimators.code_regressor",
     "ModuleRegressor": "narrows.estimators.module_regressor",
     "Training": "narrows.engine.training",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from narrows.estimators.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
     from narrows.estimators.module_regressor import ModuleRegressor as ModuleRegressor
+    from narrows.estimators.outliers import OutlierDetector as OutlierDetector
     from narrows.estimators.sparse import SparseAutoencoder as SparseAutoencoder
     from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
     from narrows.estimators.supervised import StackedClassifier as StackedClassifier

@@ -223,6 +223,12 @@ class Model(nn.Module):
             _total(self._entries(constant) - perfect, batch.weight),
         )
 
+    def excess(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row output"]:
+        """Return the loss of each entry above that of a perfect reconstruction."""
+        record = self._all_levels(batch)
+        perfect = self.blueprint.likelihood.saturated(batch.target, self.log_width)
+        return self._entries(record) - _observed(perfect, record)
+
     def select(self, restart: int) -> "Model":
         """Return one restart as a model of its own."""
         model = Model(self.blueprint, 1).to(next(self.parameters()))

@@ -87,6 +87,13 @@ class Measured(ABC):
         with torch.no_grad():
             return np.concatenate([-self._model.losses(b)[0, -1].numpy() for b in batches])
 
+    def _excess(self, X: Any) -> Float[np.ndarray, "row value"]:
+        """Return the loss of each value above that of a perfect reconstruction."""
+        batches = self._batches(*self._checked_pair(X, None), None)
+        with torch.no_grad():
+            blocks = [self._model.excess(batch)[0, -1].double().numpy() for batch in batches]
+        return np.concatenate(blocks)
+
     def loss_terms(self, X: Any, *, target: Any = None) -> dict[str, float]:
         """Return each term of the objective by name, averaged over rows.
 

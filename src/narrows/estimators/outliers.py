@@ -1,0 +1,314 @@
+"""Anomalies by autoencoders: scores, thresholds, robust training, and why a row is strange."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float
+from scipy import linalg
+from scipy.stats import beta
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import Tags, get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from narrows._types import Array
+from narrows.data.source import Source
+from narrows.data.views import Rows
+from narrows.engine.training import Training
+from narrows.estimators import _guards, _rows
+from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._checks import check_name
+from narrows.estimators._fitting import seeds
+from narrows.estimators.denoising import DenoisingAutoencoder
+
+SCORES = ("combined", "reconstruction", "latent", "joint")
+_STEPS = 200
+_RIDGE = 0.01
+_CONFIDENCE = 0.95
+_CALIBRATION = 0.25
+
+Score = Callable[[Any, Any], Array]
+
+
+class OutlierDetector(OutlierMixin, BaseEstimator):
+    """Outlier detector: rows that an autoencoder of the others does not know.
+
+    Use it to search for the unexpected, where nobody can say what it looks like. Training is
+    robust: after each fit the strangest rows are left out of the next, since a network that has
+    seen an anomaly often enough rebuilds it. For training rows that are known to be clean, write
+    ``trim=0``.
+
+    The default score is the mean, over restarts, of the reconstruction error and of the squared
+    Mahalanobis distance of the code, each divided by its median over the training rows.
+
+    Parameters
+    ----------
+    autoencoder : autoencoder of this package, or None, default=None
+        What learns the rows; None is a `DenoisingAutoencoder` that restores masked halves of the
+        rows through as many components as features, four restarts of about 200 steps.
+    score : {"combined", "reconstruction", "latent", "joint"} or callable, default="combined"
+        How strange a row is: both of the following; the reconstruction loss minus its least value
+        for the row (its entropy, for bounded data); the squared Mahalanobis distance of the code;
+        minus ``ln p(h) + ln p(x | h)`` of a `SparseAutoencoder`; or a function of a fitted
+        autoencoder and rows.
+    contamination : float, default=0.1
+        Share of the training rows, in (0, 0.5], that `predict` calls outliers.
+    max_false_positive_rate : float or None, default=None
+        Share of normal rows, in (0, 1), that `predict` may call outliers; then `contamination`
+        plays no role. A quarter of the rows is kept from training and sets the threshold, such
+        that the rate holds with 95 % confidence, if these rows are normal.
+    trim : float, default=0.4
+        Share of the rows, in [0, 1), that the last fit leaves out.
+    n_refits : int, default=3
+        Fits after the first, between which rows are left out in equal shares.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed of the default autoencoder, and of the rows that set a threshold.
+
+    Attributes
+    ----------
+    autoencoder_ : fitted autoencoder
+    offset_ : float
+        The threshold: `decision_function` is `score_samples` minus it.
+    kept_ : array of int, shape (kept rows,)
+        The rows of X, from 0, that the last fit learned from.
+    n_features_in_ : int
+    feature_names_in_ : array of str, if X has names
+
+    References
+    ----------
+    Zhou & Paffenroth 2017, Anomaly detection with robust deep autoencoders,
+    10.1145/3097983.3098052. Wilks 1941, 10.1214/aoms/1177731788, for the threshold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import OutlierDetector
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(300, 6))
+    >>> X[:3] = rng.normal(size=(3, 6)) * 2
+    >>> detector = OutlierDetector(contamination=0.01, random_state=0).fit(X)
+    >>> np.flatnonzero(detector.predict(X) == -1)
+    array([0, 1, 2])
+    """
+
+    def __init__(
+        self,
+        autoencoder: BaseAutoencoder | None = None,
+        *,
+        score: str | Score = "combined",
+        contamination: float = 0.1,
+        max_false_positive_rate: float | None = None,
+        trim: float = 0.4,
+        n_refits: int = 3,
+        random_state: Any = None,
+    ) -> None:
+        self.autoencoder = autoencoder
+        self.score = score
+        self.contamination = contamination
+        self.max_false_positive_rate = max_false_positive_rate
+        self.trim = trim
+        self.n_refits = n_refits
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        inner = DenoisingAutoencoder() if self.autoencoder is None else self.autoencoder
+        tags.input_tags = get_tags(inner).input_tags
+        return tags
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn what is normal.
+
+        Parameters
+        ----------
+        X : like the autoencoder's
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a setting is out of range, there are too few rows for `max_false_positive_rate`, or
+            the autoencoder refuses the rows.
+        """
+        self._check()
+        with _guards.all_or_nothing(self):
+            rows = _rows.rows_of(self, X, reset=True)
+            learn, held = self._divided(len(rows))
+            self._learn(rows, learn)
+            scores = self._strangeness(Rows(rows, held))
+            self.offset_ = -self._threshold(scores)
+        return self
+
+    def _divided(self, n_rows: int) -> tuple[Array, Array]:
+        """Return the rows to learn from and those that set the threshold, which may be the same."""
+        every = np.arange(n_rows)
+        if self.max_false_positive_rate is None:
+            return every, every
+        order = np.random.default_rng(seeds(self.random_state, 1)[0]).permutation(n_rows)
+        n_held = round(_CALIBRATION * n_rows)
+        return np.sort(order[n_held:]), np.sort(order[:n_held])
+
+    def _learn(self, rows: Source, learn: Array) -> None:
+        """Fit, leaving out the strangest rows from fit to fit."""
+        kept, shares = learn, np.linspace(1, 1 - self.trim, self.n_refits + 1 if self.trim else 1)
+        for number in range(len(shares)):
+            self.autoencoder_ = self._made(rows, len(kept)).fit(Rows(rows, kept))
+            self.kept_ = kept
+            self._learn_spread(Rows(rows, learn), Rows(rows, kept))
+            if number + 1 < len(shares):
+                strange = self._strangeness(Rows(rows, learn))
+                n_kept = max(2, round(shares[number + 1] * len(learn)))
+                kept = learn[np.sort(np.argsort(strange, kind="stable")[:n_kept])]
+
+    def _made(self, rows: Source, n_rows: int) -> Any:
+        if self.autoencoder is not None:
+            return clone(self.autoencoder)
+        batch = 128
+        return DenoisingAutoencoder(
+            int(np.prod(rows.shape)),
+            corruption="masking",
+            strength=0.5,
+            max_epochs=int(np.clip(-(-_STEPS // -(-n_rows // batch)), 2, 1000)),
+            batch_size=batch,
+            n_init=4,
+            random_state=self.random_state,
+            training=Training(validation_fraction=0.0, patience=None),
+        )
+
+    def _learn_spread(self, learn: Source, kept: Source) -> None:
+        """Take the spread of codes from the rows kept, and typical scores from all."""
+        if self.score not in ("combined", "latent"):
+            return
+        self._codes = [_Gaussian(one._pairs(kept)) for one in self._members()]
+        parts = np.array([self._parts(k, one, learn) for k, one in enumerate(self._members())])
+        self._typical = np.maximum(np.median(parts, axis=2), 1e-300)
+
+    def _members(self) -> list[Any]:
+        """Return the restarts, all of which are asked."""
+        return self.autoencoder_.restarts_
+
+    def _parts(self, number: int, one: Any, rows: Source) -> Float[np.ndarray, "part row"]:
+        """Return reconstruction error and distance of the code by one restart."""
+        return np.stack([_error(one, rows), self._codes[number].distance(one._pairs(rows))])
+
+    def _strangeness(self, rows: Any) -> Float[np.ndarray, " row"]:
+        """Return the score by which rows are judged: higher is stranger."""
+        if callable(self.score):
+            return np.asarray(self.score(self.autoencoder_, rows), dtype=np.float64)
+        if self.score == "joint":
+            return -self.autoencoder_.joint_score_samples(rows)
+        members = self._members()
+        if self.score == "reconstruction":
+            return np.mean([_error(one, rows) for one in members], axis=0)
+        parts = np.array([self._parts(k, one, rows) for k, one in enumerate(members)])
+        relative = parts / self._typical[:, :, None]
+        return relative.mean(0)[1] if self.score == "latent" else relative.mean((0, 1))
+
+    def _threshold(self, scores: Array) -> float:
+        """Return the score above which a row is an outlier."""
+        rate = self.max_false_positive_rate
+        if rate is None:
+            return float(np.percentile(scores, 100 * (1 - self.contamination)))
+        n = len(scores)
+        above = np.arange(n)
+        allowed = above[beta.ppf(_CONFIDENCE, above + 1, n - above) <= rate]
+        if not len(allowed):
+            least = int(np.ceil(np.log(1 - _CONFIDENCE) / np.log1p(-rate) / _CALIBRATION))
+            raise ValueError(
+                f"max_false_positive_rate={rate} takes at least {least} rows to be sure of, but X "
+                f"has {round(n / _CALIBRATION)}. Pass more rows, or write a higher rate."
+            )
+        return float(np.sort(scores)[n - 1 - allowed[-1]])
+
+    def score_samples(self, X: Any) -> Float[np.ndarray, " row"]:
+        """Return minus the score of each row: higher is more normal."""
+        check_is_fitted(self)
+        return -self._strangeness(_rows.rows_of(self, X, reset=False))
+
+    def decision_function(self, X: Any) -> Float[np.ndarray, " row"]:
+        """Return `score_samples` minus the threshold: negative for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> Array:
+        """Return -1 for outliers and 1 for the others."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def contributions(self, X: Any) -> Array:
+        """Return what each value of a row adds to its score: why the row is strange.
+
+        Under "reconstruction" the loss of each value, which add up to the score. Under others, by
+        how much the score falls when the value is replaced by its reconstruction.
+
+        Returns
+        -------
+        array like X
+        """
+        check_is_fitted(self)
+        rows = _rows.rows_of(self, X, reset=False)
+        if self.score == "reconstruction":
+            return np.mean([_entries(one, rows) for one in self._members()], axis=0)
+        values = np.asarray(rows.read(0, len(rows)), dtype=np.float64)
+        flat, score = values.reshape(len(values), -1), self._strangeness(rows)
+        rebuilt = np.mean([one.reconstruct(rows) for one in self._members()], axis=0)
+        rebuilt, found = rebuilt.reshape(flat.shape), np.empty(flat.shape)
+        for j in range(flat.shape[1]):
+            changed = flat.copy()
+            changed[:, j] = rebuilt[:, j]
+            found[:, j] = score - self._strangeness(changed.reshape(values.shape))
+        return found.reshape(values.shape)
+
+    def _check(self) -> None:
+        """Raise for settings that are out of range."""
+        inner = self.autoencoder
+        if inner is not None and not isinstance(inner, BaseAutoencoder):
+            raise TypeError(
+                f"autoencoder={inner!r} is not an autoencoder of this package. "
+                "Write OutlierDetector(Autoencoder(5)), say."
+            )
+        if not callable(self.score):
+            check_name("score", self.score, SCORES)
+        if self.score == "joint" and not hasattr(inner, "joint_score_samples"):
+            raise ValueError(
+                "score='joint' reads the Laplace prior of a sparse code. "
+                "Write OutlierDetector(SparseAutoencoder(64), score='joint')."
+            )
+        rate = self.max_false_positive_rate
+        if not 0 < self.contamination <= 0.5:
+            raise ValueError(f"contamination={self.contamination} must be in (0, 0.5]. Write 0.1.")
+        if rate is not None and not 0 < rate < 1:
+            raise ValueError(f"max_false_positive_rate={rate} must be in (0, 1). Write 0.01.")
+        if not 0 <= self.trim < 1:
+            raise ValueError(f"trim={self.trim} must be in [0, 1). Write 0 to keep all rows.")
+        if not hasattr(self.n_refits, "__index__") or self.n_refits < 1:
+            raise ValueError(
+                f"n_refits={self.n_refits!r} must be a whole number, at least 1. "
+                "Write trim=0 for a single fit."
+            )
+
+
+class _Gaussian:
+    """Mean and covariance of codes, with a hundredth of the mean variance on the diagonal."""
+
+    def __init__(self, codes: Float[np.ndarray, "row feature"]) -> None:
+        self.mean = codes.mean(0)
+        covariance = np.atleast_2d(np.cov(codes, rowvar=False, bias=True))
+        ridge = _RIDGE * max(np.trace(covariance) / len(covariance), 1e-12)
+        self.factor = linalg.cholesky(covariance + ridge * np.eye(len(covariance)), lower=True)
+
+    def distance(self, codes: Float[np.ndarray, "row feature"]) -> Float[np.ndarray, " row"]:
+        """Return squared Mahalanobis distances."""
+        white = linalg.solve_triangular(self.factor, (codes - self.mean).T, lower=True)
+        return np.asarray((white**2).sum(0))
+
+
+def _entries(one: Any, rows: Any) -> Array:
+    """Return the loss of each value, above that of a perfect reconstruction."""
+    return one._shaped(one._excess(rows))
+
+
+def _error(one: Any, rows: Any) -> Float[np.ndarray, " row"]:
+    return np.asarray(one._excess(rows).sum(1))

@@ -1,0 +1,216 @@
+"""The outlier detector: scores, thresholds, robust training, contributions."""
+
+import re
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from helpers import quick, table
+from narrows import Autoencoder, DenoisingAutoencoder, OutlierDetector, SparseAutoencoder, Training
+from narrows.estimators.outliers import SCORES, _Gaussian
+
+FAST = {"hidden_layer_sizes": (8,), "max_epochs": 10, "n_init": 2, "random_state": 0}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def strange(n_rows=400, n_strange=20, seed=0):
+    """Rows near a plane, the first of which are not."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(n_rows, 6))
+    X[:n_strange] = 1.5 * rng.normal(size=(n_strange, 6))
+    return X, np.arange(n_rows) < n_strange
+
+
+def detector(**settings):
+    inner = Autoencoder(2, **{**quick(max_epochs=20), "n_init": 2})
+    return OutlierDetector(inner, **settings)
+
+
+@parametrize_with_checks(
+    [
+        OutlierDetector(Autoencoder(1, **FAST, training=Training(precision="float64"))),
+        OutlierDetector(
+            DenoisingAutoencoder(1, **FAST, training=Training(precision="float64")),
+            score="reconstruction",
+            trim=0,
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*features are constant", "ignore:n_components=.* exceeds")
+def test_sklearn_checks(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # else one check is skipped
+    check(estimator)
+
+
+@pytest.mark.parametrize("score", ["combined", "reconstruction", "latent"])
+def test_strange_rows_are_found(score):
+    X, labels = strange()
+    found = detector(score=score).fit(X)
+    assert roc_auc_score(labels, -found.score_samples(X)) > (0.6 if score == "latent" else 0.95)
+
+
+def test_the_default_finds_strange_rows():
+    X, labels = strange(200)
+    found = OutlierDetector(contamination=0.1, random_state=0).fit(X)
+    assert roc_auc_score(labels, -found.score_samples(X)) > 0.97
+    assert found.autoencoder_.n_components == 6
+    assert (found.predict(X) == -1).sum() == 20
+
+
+# Scores
+
+
+def test_scores_are_what_they_say():
+    X, _ = strange()
+    one = detector(score="reconstruction", trim=0).fit(X)
+    error = np.mean([-restart.score_samples(X) for restart in one.autoencoder_.restarts_], axis=0)
+    np.testing.assert_allclose(-one.score_samples(X), error, rtol=1e-5)
+
+    latent = detector(score="latent", trim=0).fit(X)
+    expected = []
+    for restart in latent.autoencoder_.restarts_:
+        codes = restart.transform(X).astype(float)
+        covariance = np.cov(codes.T, bias=True)
+        covariance += 0.01 * np.trace(covariance) / 2 * np.eye(2)
+        centred = codes - codes.mean(0)
+        distance = np.einsum("ij,jk,ik->i", centred, np.linalg.inv(covariance), centred)
+        expected.append(distance / np.median(distance))
+    np.testing.assert_allclose(-latent.score_samples(X), np.mean(expected, axis=0), rtol=1e-4)
+
+    both = detector(trim=0).fit(X)
+    errors = [-restart.score_samples(X) for restart in one.autoencoder_.restarts_]
+    relative = [error / np.median(error) for error in errors]
+    expected = (np.mean(relative, axis=0) + np.mean(expected, axis=0)) / 2
+    np.testing.assert_allclose(-both.score_samples(X), expected, rtol=1e-3)
+
+
+def test_bounded_data_are_scored_above_their_entropy(rng):
+    X = rng.uniform(size=(100, 4))
+    inner = Autoencoder(1, **quick(likelihood="bernoulli"))
+    found = OutlierDetector(inner, score="reconstruction", trim=0).fit(X)
+    means = found.autoencoder_.reconstruct(X)
+    excess = stats.entropy([X, 1 - X], [means, 1 - means]).sum(1)
+    np.testing.assert_allclose(-found.score_samples(X), excess, rtol=1e-3, atol=1e-4)
+
+
+def test_a_function_and_the_joint_density_are_scores_too():
+    X, _ = strange()
+    sparse = SparseAutoencoder(8, **quick(hidden_layer_sizes=()))
+    joint = OutlierDetector(sparse, score="joint", trim=0).fit(X)
+    np.testing.assert_array_equal(joint.score_samples(X), joint.autoencoder_.joint_score_samples(X))
+    own = detector(score=lambda model, rows: -model.score_samples(rows), trim=0).fit(X)
+    assert own.offset_ == pytest.approx(np.percentile(own.score_samples(X), 10))
+
+
+def test_the_distance_of_codes_is_invariant_to_their_scale(rng):
+    codes, turn = rng.normal(size=(50, 3)), np.diag([2.0, 2.0, 2.0])
+    one, other = _Gaussian(codes), _Gaussian(codes @ turn + 7)
+    np.testing.assert_allclose(one.distance(codes), other.distance(codes @ turn + 7))
+
+
+# Thresholds and training
+
+
+@pytest.mark.parametrize("contamination", [0.02, 0.3])
+def test_contamination_is_the_share_that_is_called(contamination):
+    X, _ = strange()
+    found = detector(contamination=contamination).fit(X)
+    assert (found.predict(X) == -1).mean() == pytest.approx(contamination, abs=1 / len(X))
+    np.testing.assert_array_equal(found.predict(X) == -1, found.decision_function(X) < 0)
+
+
+def test_a_rate_is_kept_with_the_confidence_promised():
+    """Of many thresholds for normal rows, at most 5 % let more through than they may."""
+    rng, rate, n = np.random.default_rng(0), 0.1, 120
+    calm = OutlierDetector(score=lambda model, rows: rows, max_false_positive_rate=rate)
+    found = np.array([1 - stats.norm.cdf(calm._threshold(rng.normal(size=n))) for _ in range(2000)])
+    assert 0.01 < (found > rate).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
+    assert found.mean() > rate / 3
+
+
+def test_rows_that_set_the_threshold_are_not_trained_on():
+    X, _ = strange()
+    found = detector(max_false_positive_rate=0.2, trim=0, random_state=0).fit(X)
+    assert len(found.kept_) == 300
+    again = clone(found).fit(X)
+    assert again.offset_ == found.offset_
+
+
+def test_robust_training_leaves_the_strangest_out():
+    X, labels = strange()
+    robust, plain = detector(trim=0.2, n_refits=2).fit(X), detector(trim=0).fit(X)
+    assert len(robust.kept_) == 320
+    assert labels[robust.kept_].mean() < 0.2 * labels.mean()
+    assert len(plain.kept_) == 400
+
+
+# Why a row is strange
+
+
+def test_contributions_point_at_the_value_that_is_wrong():
+    X, _ = strange(400, 0)
+    for score in SCORES[:3]:
+        found = detector(score=score, trim=0).fit(X)
+        row = X[:1].copy()
+        row[0, 4] += 5 * X[:, 4].std()
+        added = found.contributions(row)
+        assert added.shape == (1, 6)
+        if score != "latent":
+            assert added[0].argmax() == 4
+        if score == "reconstruction":
+            np.testing.assert_allclose(added.sum(1), -found.score_samples(row), rtol=1e-5)
+
+
+def test_images_are_taken_as_they_are(rng):
+    X = rng.normal(size=(80, 4, 3))
+    found = detector().fit(X)
+    assert found.score_samples(X).shape == (80,)
+    assert found.contributions(X[:2]).shape == (2, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"score": "recon"},
+            "score='recon' is not known. Did you mean 'reconstruction'? Known "
+            "are: combined, reconstruction, latent, joint.",
+        ),
+        (
+            {"score": "joint"},
+            "score='joint' reads the Laplace prior of a sparse code. Write "
+            "OutlierDetector(SparseAutoencoder(64), score='joint').",
+        ),
+        ({"contamination": 0.7}, "contamination=0.7 must be in (0, 0.5]. Write 0.1."),
+        (
+            {"max_false_positive_rate": 0},
+            "max_false_positive_rate=0 must be in (0, 1). Write 0.01.",
+        ),
+        (
+            {"max_false_positive_rate": 0.01},
+            "max_false_positive_rate=0.01 takes at least 1193 rows "
+            "to be sure of, but X has 200. Pass more rows, or write a higher rate.",
+        ),
+        ({"trim": 1.0}, "trim=1.0 must be in [0, 1). Write 0 to keep all rows."),
+        (
+            {"n_refits": 0},
+            "n_refits=0 must be a whole number, at least 1. Write trim=0 for a single fit.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        detector(**settings).fit(table())
+
+
+def test_other_estimators_are_refused():
+    with pytest.raises(TypeError, match=r"is not an autoencoder of this package. Write Outlier"):
+        OutlierDetector(3).fit(table())
