@@ -107,12 +107,13 @@ def parameters(path: str) -> list[str]:
 
 def test_every_parameter_of_every_estimator_and_part_is_an_option() -> None:
     shown = succeed("fit", "--help")
-    written = {name.replace(".no-", ".") for name in re.findall(r"^ +--(\S+)", shown, re.MULTILINE)}
+    options = re.findall(r"^ +--(\S+)", shown, re.MULTILINE)
+    written = {re.sub(r"(^|\.)no-", r"\1", name) for name in options}
     wanted = {name for path in ESTIMATORS.values() for name in parameters(path)}
     wanted |= {f"training.{name}" for name in parameters("narrows:Training")}
     for axis, known in PARTS.items():
         for part, path in known.items():
-            above = f"penalties.{part}" if axis == "penalty" else axis
+            above = f"penalties.{part.replace('_', '-')}" if axis == "penalty" else axis
             wanted |= {f"{above}.{name}" for name in parameters(path)}
     assert not wanted - written
 

@@ -77,7 +77,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _command() -> str:
-    return f"python benchmarks/figures/{Path(sys.argv[0]).name} --write"
+    return f"python benchmarks/{Path(sys.argv[0]).resolve().parent.name}/{Path(sys.argv[0]).name} --write"
 
 
 def _versions() -> str:

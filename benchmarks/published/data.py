@@ -18,3 +18,15 @@ def mnist(part: str) -> tuple[np.ndarray, np.ndarray]:
     with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz") as stream:
         labels = np.frombuffer(stream.read(), np.uint8, offset=8)
     return (images / 255).astype(np.float32), labels.astype(int)
+
+
+def sequences(name: str, part: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return series of shape (steps, features) and labels of one part ("TRAIN", "TEST")."""
+    rows, labels = [], []
+    text = (DATA / "sequences" / f"aeon_{name}_{part}.ts").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if line.strip() and not line.startswith(("@", "#")):
+            *features, label = line.split(":")
+            rows.append(np.array([[float(v) for v in f.split(",")] for f in features]).T)
+            labels.append(label)
+    return rows, np.array(labels)
