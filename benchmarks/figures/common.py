@@ -77,7 +77,8 @@ def _line(cells: list[str]) -> str:
 
 
 def _command() -> str:
-    return f"python benchmarks/{Path(sys.argv[0]).resolve().parent.name}/{Path(sys.argv[0]).name} --write"
+    script = Path(sys.argv[0]).resolve()
+    return f"python benchmarks/{script.parent.name}/{script.name} --write"
 
 
 def _versions() -> str:

@@ -1,4 +1,4 @@
-"""Series through their codes: a recurrent and a convolutional autoencoder, then a linear classifier."""
+"""Series through codes: recurrent and convolutional autoencoders, then a linear classifier."""
 
 import sys
 from pathlib import Path
@@ -68,9 +68,9 @@ def make():
         rows.append([name, f"{mean:.4f} ± {error:.4f}", each])
     head = ["data and code", "accuracy on the given test part", "seeds 0 to 4"]
     note = (
-        f"Logistic regression on codes of the given training part. Windows of {WINDOW} steps, every "
-        f"{STEP}; a series is the mean and the standard deviation of its windows' codes. Codes were "
-        "learned without labels. Asked: >= 0.95 each. Widths were chosen on these data with seed 0."
+        f"Logistic regression on codes of the given training part. Windows of {WINDOW} steps, "
+        f"every {STEP}; a series is the mean and the standard deviation of its windows' codes. "
+        "Codes were learned without labels. Asked: >= 0.95 each. Widths were chosen on these data with seed 0."
     )
     return head, rows, note
 
