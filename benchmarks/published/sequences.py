@@ -70,7 +70,8 @@ def make():
     note = (
         f"Logistic regression on codes of the given training part. Windows of {WINDOW} steps, "
         f"every {STEP}; a series is the mean and the standard deviation of its windows' codes. "
-        "Codes were learned without labels. Asked: >= 0.95 each. Widths were chosen on these data with seed 0."
+        "Codes were learned without labels. Asked: >= 0.95 each. Widths were chosen on these data "
+        "with seed 0."
     )
     return head, rows, note
 

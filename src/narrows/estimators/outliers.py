@@ -110,6 +110,30 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self.n_refits = n_refits
         self.random_state = random_state
 
+    # scikit-learn takes an attribute `score` for the method of that name, which outlier detectors
+    # do not have: the parameter is set like any other, and read by `get_params`.
+
+    @property
+    def score(self) -> Any:
+        """Not a method of outlier detectors; the parameter is in ``get_params()``."""
+        raise AttributeError("OutlierDetector has no method 'score'; see get_params()['score'].")
+
+    @score.setter
+    def score(self, value: Any) -> None:
+        self.__dict__["score"] = value
+
+    @property
+    def _kind(self) -> Any:
+        return self.__dict__["score"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, those of the autoencoder included."""
+        own = {name: self.__dict__[name] for name in self._get_param_names()}
+        inner = own["autoencoder"]
+        if deep and hasattr(inner, "get_params") and not isinstance(inner, type):
+            own |= {f"autoencoder__{key}": value for key, value in inner.get_params().items()}
+        return own
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         inner = DenoisingAutoencoder() if self.autoencoder is None else self.autoencoder
@@ -181,7 +205,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     def _learn_spread(self, learn: Source, kept: Source) -> None:
         """Take the spread of codes from the rows kept, and typical scores from all."""
-        if self.score not in ("combined", "latent"):
+        if self._kind not in ("combined", "latent"):
             return
         self._codes = [_Gaussian(one._pairs(kept)) for one in self._members()]
         parts = np.array([self._parts(k, one, learn) for k, one in enumerate(self._members())])
@@ -191,22 +215,22 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """Return the restarts, all of which are asked."""
         return self.autoencoder_.restarts_
 
-    def _parts(self, number: int, one: Any, rows: Source) -> Float[np.ndarray, "part row"]:
+    def _parts(self, number: int, one: Any, rows: Any) -> Float[np.ndarray, "part row"]:
         """Return reconstruction error and distance of the code by one restart."""
         return np.stack([_error(one, rows), self._codes[number].distance(one._pairs(rows))])
 
     def _strangeness(self, rows: Any) -> Float[np.ndarray, " row"]:
         """Return the score by which rows are judged: higher is stranger."""
-        if callable(self.score):
-            return np.asarray(self.score(self.autoencoder_, rows), dtype=np.float64)
-        if self.score == "joint":
+        if callable(self._kind):
+            return np.asarray(self._kind(self.autoencoder_, rows), dtype=np.float64)
+        if self._kind == "joint":
             return -self.autoencoder_.joint_score_samples(rows)
         members = self._members()
-        if self.score == "reconstruction":
+        if self._kind == "reconstruction":
             return np.mean([_error(one, rows) for one in members], axis=0)
         parts = np.array([self._parts(k, one, rows) for k, one in enumerate(members)])
         relative = parts / self._typical[:, :, None]
-        return relative.mean(0)[1] if self.score == "latent" else relative.mean((0, 1))
+        return relative.mean(0)[1] if self._kind == "latent" else relative.mean((0, 1))
 
     def _threshold(self, scores: Array) -> float:
         """Return the score above which a row is an outlier."""
@@ -249,7 +273,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = _rows.rows_of(self, X, reset=False)
-        if self.score == "reconstruction":
+        if self._kind == "reconstruction":
             return np.mean([_entries(one, rows) for one in self._members()], axis=0)
         values = np.asarray(rows.read(0, len(rows)), dtype=np.float64)
         flat, score = values.reshape(len(values), -1), self._strangeness(rows)
@@ -269,9 +293,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
                 f"autoencoder={inner!r} is not an autoencoder of this package. "
                 "Write OutlierDetector(Autoencoder(5)), say."
             )
-        if not callable(self.score):
-            check_name("score", self.score, SCORES)
-        if self.score == "joint" and not hasattr(inner, "joint_score_samples"):
+        if not callable(self._kind):
+            check_name("score", self._kind, SCORES)
+        if self._kind == "joint" and not hasattr(inner, "joint_score_samples"):
             raise ValueError(
                 "score='joint' reads the Laplace prior of a sparse code. "
                 "Write OutlierDetector(SparseAutoencoder(64), score='joint')."
