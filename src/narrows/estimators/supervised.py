@@ -195,7 +195,9 @@ class StackedClassifier(ClassifierMixin, StackedPredictor):
     >>> from sklearn.datasets import load_iris
     >>> from narrows import StackedClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = StackedClassifier((32,), layer_epochs=10, max_epochs=50, random_state=0).fit(X, y)
+    >>> model = StackedClassifier(
+    ...     (32,), layer_epochs=10, max_epochs=50, batch_size=16, learning_rate=0.01, random_state=0
+    ... ).fit(X, y)
     >>> model.predict_proba(X).shape, model.score(X, y) > 0.9
     ((150, 3), True)
     """
