@@ -11,6 +11,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from helpers import quick, table
 from narrows import Autoencoder, DenoisingAutoencoder, OutlierDetector, SparseAutoencoder, Training
+from narrows.data.source import source
+from narrows.estimators import _rows, _trimming
+from narrows.estimators._trimming import typical_rows
 from narrows.estimators.outliers import SCORES, _Gaussian
 
 FAST = {"hidden_layer_sizes": (8,), "max_epochs": 4, "random_state": 0}
@@ -36,11 +39,9 @@ def detector(**settings):
 
 @parametrize_with_checks(
     [
-        OutlierDetector(Autoencoder(1, **FAST, training=Training(precision="float64")), n_refits=1),
         OutlierDetector(
             DenoisingAutoencoder(1, **FAST, training=Training(precision="float64")),
-            score="reconstruction",
-            trim=0,
+            score="combined",
         ),
     ],
 )
@@ -85,7 +86,7 @@ def test_scores_are_what_they_say():
         expected.append(distance / np.median(distance))
     np.testing.assert_allclose(-latent.score_samples(X), np.mean(expected, axis=0), rtol=1e-4)
 
-    both = detector(trim=0).fit(X)
+    both = detector(score="combined", trim=0).fit(X)
     errors = [-restart.score_samples(X) for restart in one.autoencoder_.restarts_]
     relative = [error / np.median(error) for error in errors]
     expected = (np.mean(relative, axis=0) + np.mean(expected, axis=0)) / 2
@@ -144,12 +145,67 @@ def test_rows_that_set_the_threshold_are_not_trained_on():
     assert again.offset_ == found.offset_
 
 
-def test_robust_training_leaves_the_strangest_out():
+@pytest.mark.parametrize("trim_by", ["linear", "autoencoder"])
+def test_robust_training_leaves_the_strangest_out(trim_by):
     X, labels = strange()
-    robust, plain = detector(trim=0.2, n_refits=2).fit(X), detector(trim=0).fit(X)
+    robust = detector(trim=0.2, trim_by=trim_by, n_refits=2).fit(X)
+    plain = detector(trim=0).fit(X)
     assert len(robust.kept_) == 320
     assert labels[robust.kept_].mean() < 0.2 * labels.mean()
     assert len(plain.kept_) == 400
+
+
+def test_the_first_of_several_fits_is_the_plain_one():
+    """A share of all rows left out in n steps: the last learns from what the others found."""
+    X, _ = strange()
+    plain = detector(trim=0).fit(X)
+    nearest = np.sort(np.argsort(-plain.score_samples(X), kind="stable")[:300])
+    robust = detector(trim=0.25, trim_by="autoencoder", n_refits=1).fit(X)
+    np.testing.assert_array_equal(robust.kept_, nearest)
+
+
+def test_rows_on_a_curve_are_left_out_by_the_autoencoder_alone(rng):
+    """Anomalies inside an arc lie near its mean: a linear autoencoder keeps them."""
+    angle = rng.uniform(-2, 2, size=400)
+    X = np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.02 * rng.normal(size=(400, 2))
+    X[:10] = X.mean(0) + rng.uniform(-0.4, 0.4, size=(10, 2))
+    assert (typical_rows(source(X), 0.9) < 10).sum() == 10
+    inner = Autoencoder(1, **quick(hidden_layer_sizes=(32, 32), max_epochs=30))
+    curved = OutlierDetector(inner, trim=0.1, trim_by="autoencoder", n_refits=1).fit(X)
+    assert (curved.kept_ < 10).sum() <= 5
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 2)])
+def test_typical_rows_do_not_depend_on_units(shape):
+    X, labels = strange()
+    scale, offset = 10.0 ** np.arange(-3, 3), 1e3 * 10.0 ** np.arange(-3, 3)
+    found = typical_rows(source(X.reshape(-1, *shape)), 0.8)
+    assert len(found) == 320
+    assert not labels[found].any()
+    again = typical_rows(source((X * scale + offset).reshape(-1, *shape)), 0.8)
+    np.testing.assert_array_equal(found, again)
+
+
+def test_one_typical_fit_is_that_of_the_whole_covariance(monkeypatch):
+    """After one round the rows kept are the nearest by the shrunk correlation of all rows."""
+    monkeypatch.setattr(_trimming, "_ROUNDS", 1)
+    monkeypatch.setattr(_trimming, "_DESCENT", 1)
+    monkeypatch.setattr(_rows, "CHUNK", 70)
+    X, _ = strange()
+    z = (X - X.mean(0)) / np.sqrt(1.001 * X.var(0))
+    inverse = np.linalg.inv(0.9 * np.cov(z.T, bias=True) + 0.1 * np.eye(6))
+    distance = np.einsum("ij,jk,ik->i", z, inverse, z)
+    np.testing.assert_array_equal(typical_rows(source(X), 0.5), np.sort(distance.argsort()[:200]))
+
+
+def test_missing_and_constant_values_count_as_typical(rng):
+    X = rng.normal(size=(100, 3))
+    X[:, 2] = 4.0
+    X[:10, 0] = np.nan
+    X[10:20, 0] = 50.0
+    kept = typical_rows(source(X), 0.85)
+    assert not np.isin(np.arange(10, 20), kept).any()
+    assert np.isin(np.arange(10), kept).sum() >= 8
 
 
 # Why a row is strange
@@ -182,7 +238,11 @@ def test_images_are_taken_as_they_are(rng):
         (
             {"score": "recon"},
             "score='recon' is not known. Did you mean 'reconstruction'? Known "
-            "are: combined, reconstruction, latent, joint.",
+            "are: reconstruction, latent, combined, joint.",
+        ),
+        (
+            {"trim_by": "lnear"},
+            "trim_by='lnear' is not known. Did you mean 'linear'? Known are: linear, autoencoder.",
         ),
         (
             {"score": "joint"},

@@ -19,9 +19,11 @@ from narrows.estimators import _guards, _rows
 from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import check_name
 from narrows.estimators._fitting import seeds
+from narrows.estimators._trimming import typical_rows
 from narrows.estimators.denoising import DenoisingAutoencoder
 
-SCORES = ("combined", "reconstruction", "latent", "joint")
+SCORES = ("reconstruction", "latent", "combined", "joint")
+TRIMMERS = ("linear", "autoencoder")
 _STEPS = 200
 _RIDGE = 0.01
 _CONFIDENCE = 0.95
@@ -34,33 +36,37 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     """Outlier detector: rows that an autoencoder of the others does not know.
 
     Use it to search for the unexpected, where nobody can say what it looks like. Training is
-    robust: after each fit the strangest rows are left out of the next, since a network that has
-    seen an anomaly often enough rebuilds it. For training rows that are known to be clean, write
-    ``trim=0``.
-
-    The default score is the mean, over restarts, of the reconstruction error and of the squared
-    Mahalanobis distance of the code, each divided by its median over the training rows.
+    robust: the strangest rows are left out, since a network that has seen an anomaly often enough
+    rebuilds it. For training rows that are known to be clean, write ``trim=0``.
 
     Parameters
     ----------
     autoencoder : autoencoder of this package, or None, default=None
-        What learns the rows; None is a `DenoisingAutoencoder` that restores masked halves of the
-        rows through as many components as features, four restarts of about 200 steps.
-    score : {"combined", "reconstruction", "latent", "joint"} or callable, default="combined"
-        How strange a row is: both of the following; the reconstruction loss minus its least value
-        for the row (its entropy, for bounded data); the squared Mahalanobis distance of the code;
-        minus ``ln p(h) + ln p(x | h)`` of a `SparseAutoencoder`; or a function of a fitted
-        autoencoder and rows.
+        What learns the rows; None is a `DenoisingAutoencoder` that restores 3 masked values of 10
+        through as many components as features, four restarts of about 200 steps.
+    score : {"reconstruction", "latent", "combined", "joint"} or callable
+        How strange a row is. "reconstruction", the default: the reconstruction loss minus its
+        least value for the row (its entropy, for bounded data), mean over restarts. "latent": the
+        squared Mahalanobis distance of the code over its median in training, mean over restarts.
+        "combined": the mean of that and of the reconstruction loss over its median. "joint": minus
+        ``ln p(h) + ln p(x | h)`` of a `SparseAutoencoder`. Or a function of a fitted autoencoder
+        and rows.
     contamination : float, default=0.1
         Share of the training rows, in (0, 0.5], that `predict` calls outliers.
     max_false_positive_rate : float or None, default=None
         Share of normal rows, in (0, 1), that `predict` may call outliers; then `contamination`
         plays no role. A quarter of the rows is kept from training and sets the threshold, such
         that the rate holds with 95 % confidence, if these rows are normal.
-    trim : float, default=0.4
+    trim : float, default=0.35
         Share of the rows, in [0, 1), that the last fit leaves out.
+    trim_by : {"linear", "autoencoder"}, default="linear"
+        What finds the rows to leave out: a linear autoencoder with as many components as features,
+        refitted in closed form to the rows it finds typical, which costs little and suits rows in
+        one or few clouds; or the autoencoder and the score themselves, fitted several times, which
+        suits rows on a curved surface.
     n_refits : int, default=3
-        Fits after the first, between which rows are left out in equal shares.
+        With ``trim_by="autoencoder"``, fits after the first, between which rows are left out in
+        equal shares.
     random_state : int, RandomState, Generator or None, default=None
         Seed of the default autoencoder, and of the rows that set a threshold.
 
@@ -77,7 +83,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     References
     ----------
     Zhou & Paffenroth 2017, Anomaly detection with robust deep autoencoders,
-    10.1145/3097983.3098052. Wilks 1941, 10.1214/aoms/1177731788, for the threshold.
+    10.1145/3097983.3098052. Rousseeuw & Van Driessen 1999, 10.1080/00401706.1999.10485670, for
+    the rows kept. Wilks 1941, 10.1214/aoms/1177731788, for the threshold.
 
     Examples
     --------
@@ -95,10 +102,11 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self,
         autoencoder: BaseAutoencoder | None = None,
         *,
-        score: str | Score = "combined",
+        score: str | Score = "reconstruction",
         contamination: float = 0.1,
         max_false_positive_rate: float | None = None,
-        trim: float = 0.4,
+        trim: float = 0.35,
+        trim_by: str = "linear",
         n_refits: int = 3,
         random_state: Any = None,
     ) -> None:
@@ -107,6 +115,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self.contamination = contamination
         self.max_false_positive_rate = max_false_positive_rate
         self.trim = trim
+        self.trim_by = trim_by
         self.n_refits = n_refits
         self.random_state = random_state
 
@@ -161,6 +170,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         self._check()
         with _guards.all_or_nothing(self):
             rows = _rows.rows_of(self, X, reset=True)
+            _rows.check_finite("X", rows, getattr(self.autoencoder, "missing", "error"))
             learn, held = self._divided(len(rows))
             self._learn(rows, learn)
             scores = self._strangeness(Rows(rows, held))
@@ -177,16 +187,21 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
     def _learn(self, rows: Source, learn: Array) -> None:
-        """Fit, leaving out the strangest rows from fit to fit."""
-        kept, shares = learn, np.linspace(1, 1 - self.trim, self.n_refits + 1 if self.trim else 1)
-        for number in range(len(shares)):
-            self.autoencoder_ = self._made(rows, len(kept)).fit(Rows(rows, kept))
-            self.kept_ = kept
-            self._learn_spread(Rows(rows, learn), Rows(rows, kept))
-            if number + 1 < len(shares):
-                strange = self._strangeness(Rows(rows, learn))
-                n_kept = max(2, round(shares[number + 1] * len(learn)))
-                kept = learn[np.sort(np.argsort(strange, kind="stable")[:n_kept])]
+        """Fit to the rows that are not the strangest."""
+        if self.trim and self.trim_by == "linear":
+            kept = learn[typical_rows(Rows(rows, learn), 1 - self.trim)]
+            self._learn_from(rows, learn, kept)
+            return
+        self._learn_from(rows, learn, learn)
+        for share in np.linspace(1, 1 - self.trim, self.n_refits + 1)[1:] if self.trim else ():
+            strange = self._strangeness(Rows(rows, learn))
+            nearest = np.argsort(strange, kind="stable")[: max(2, round(share * len(learn)))]
+            self._learn_from(rows, learn, learn[np.sort(nearest)])
+
+    def _learn_from(self, rows: Source, learn: Array, kept: Array) -> None:
+        self.autoencoder_ = self._made(rows, len(kept)).fit(Rows(rows, kept))
+        self.kept_ = kept
+        self._learn_spread(Rows(rows, learn), Rows(rows, kept))
 
     def _made(self, rows: Source, n_rows: int) -> Any:
         if self.autoencoder is not None:
@@ -195,7 +210,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         return DenoisingAutoencoder(
             int(np.prod(rows.shape)),
             corruption="masking",
-            strength=0.5,
+            strength=0.3,
             max_epochs=int(np.clip(-(-_STEPS // -(-n_rows // batch)), 2, 1000)),
             batch_size=batch,
             n_init=4,
@@ -295,6 +310,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             )
         if not callable(self._kind):
             check_name("score", self._kind, SCORES)
+        check_name("trim_by", self.trim_by, TRIMMERS)
         if self._kind == "joint" and not hasattr(inner, "joint_score_samples"):
             raise ValueError(
                 "score='joint' reads the Laplace prior of a sparse code. "
