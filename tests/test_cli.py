@@ -274,6 +274,16 @@ def test_compare_prints_and_draws_every_model() -> None:
     assert Path("k.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_compare_measures_neighbours() -> None:
+    arguments = ["compare", "X.csv", "-k", "2", "--models", "none", "--baselines", "pca,tsne"]
+    found = json.loads(succeed(*arguments, "--metrics", "all", "--json"))
+    assert list(found["fve"]) == ["PCA"]
+    assert set(found["metrics"]["continuity"]["mean"]) == {"PCA", "t-SNE"}
+    shown = succeed(*arguments, "--metrics", "trustworthiness,neighbour-overlap")
+    assert "\ntrustworthiness:\n" in shown
+    assert "\nneighbour overlap:\n" in shown
+
+
 def test_report_is_a_page_on_the_rows_held_out() -> None:
     arguments = ["report", "m.safetensors", "X.csv", "-o", "r.html", "--event-shape", "2,2"]
     told = ["--labels", "all.npz:g", "--test-fraction", "0.5", "--title", "Two by two"]
@@ -425,7 +435,8 @@ MISTAKES = [
     (["score", "m.safetensors", "holes.csv"], None),
     (
         ["compare", "X.csv", "--baselines", "pcaa"],
-        "There is no linear method 'pcaa'. Did you mean 'pca'? Known are: pca, ppca, fa.",
+        "There is no method 'pcaa'. Did you mean 'pca'? "
+        "Known are: pca, ppca, fa, kpca, tsne, umap.",
     ),
     (
         ["compare", "X.csv", "--models", "PCA"],

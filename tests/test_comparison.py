@@ -1,16 +1,18 @@
 """The comparison with linear methods: their formulas, equal rows, equal space."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.decomposition import PCA, FactorAnalysis, KernelPCA
 
 from narrows import Autoencoder, Bernoulli, HierarchicalAutoencoder
 from narrows.data.split import split_rows
-from narrows.metrics import fraction_of_variance_explained
+from narrows.metrics import fraction_of_variance_explained, trustworthiness, tsne_divergence
 from narrows.report import Comparison, compare, pca_fve
-from narrows.report.comparison import BASELINES
+from narrows.report.baselines import BASELINES, MAPS, METRICS
 
 QUICK = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 
@@ -44,7 +46,8 @@ def test_probabilistic_pca_decodes_its_posterior_mean(X: np.ndarray, k: int) -> 
     W = V * np.sqrt(fitted.explained_variance_ - noise)
     posterior = np.linalg.solve(W.T @ W + noise * np.eye(k), W.T @ (test - train.mean(0)).T).T
     (found,) = BASELINES["probabilistic PCA"](train, test, [k], 0)
-    np.testing.assert_allclose(found, posterior @ W.T + train.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(found.rows, posterior @ W.T + train.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(found.codes, posterior, rtol=1e-10)
 
 
 def test_factor_analysis_decodes_its_posterior_mean(X: np.ndarray) -> None:
@@ -54,7 +57,8 @@ def test_factor_analysis_decodes_its_posterior_mean(X: np.ndarray) -> None:
     hidden = np.eye(2) + (W.T * precision) @ W
     posterior = np.linalg.solve(hidden, (W.T * precision) @ (test - train.mean(0)).T).T
     (found,) = BASELINES["factor analysis"](train, test, [2], 0)
-    np.testing.assert_allclose(found, posterior @ W.T + train.mean(0), rtol=1e-8)
+    np.testing.assert_allclose(found.rows, posterior @ W.T + train.mean(0), rtol=1e-8)
+    np.testing.assert_allclose(found.codes, posterior, rtol=1e-8)
 
 
 @pytest.mark.parametrize("scale", ["standard", "none"])
@@ -68,13 +72,128 @@ def test_pca_explains_what_sklearn_reconstructs(X: np.ndarray, scale: str) -> No
     np.testing.assert_allclose(pca_fve(*parts(X), 6, scale), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+def test_kernel_pca_rebuilds_a_curve_that_pca_cannot() -> None:
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, size=(300, 1))
+    curve = np.hstack([np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)])
+    found = compare(curve, (), (2,), baselines=["PCA", "kernel PCA"]).fve
+    assert found["PCA"][0, 0] < 0.7
+    assert found["kernel PCA"][0, 0] > 0.9
+
+
+def test_kernel_pca_is_that_of_sklearn_with_the_best_settings(X: np.ndarray) -> None:
+    train, test = standardised(X)
+    (found,) = BASELINES["kernel PCA"](train, test, [3], 0)
+    width = train.var(axis=0).sum()
+    each = [
+        KernelPCA(3, kernel="rbf", gamma=gamma / width, eigen_solver="dense").fit(train)
+        for gamma in (0.1, 0.3, 1.0)
+    ]
+    shares = [abs(one.transform(test)) for one in each]
+    assert any(np.allclose(share, abs(found.codes), atol=1e-6) for share in shares)
+
+
+# Neighbours
+
+
+def test_metrics_are_those_of_the_codes(X: np.ndarray) -> None:
+    train, test = standardised(X)
+    models = {"ranked": HierarchicalAutoencoder(**QUICK), "plain": Autoencoder(**QUICK)}
+    names = ["trustworthiness", "t-SNE divergence"]
+    found = compare(X, models, (1, 3), baselines=["PCA"], metrics=names)
+    codes = PCA(3).fit(train).transform(test)
+    ranked = HierarchicalAutoencoder(3, **QUICK).fit(parts(X)[0]).transform(parts(X)[1])
+    plain = [Autoencoder(k, **QUICK).fit(parts(X)[0]).transform(parts(X)[1]) for k in (1, 3)]
+    expected = {
+        "PCA": [codes[:, :1], codes],
+        "ranked": [ranked[:, :1], ranked],
+        "plain": plain,
+    }
+    for label, each in expected.items():
+        trust = [trustworthiness(test, Z.astype(float)) for Z in each]
+        np.testing.assert_allclose(found.metrics["trustworthiness"][label][0], trust, atol=1e-6)
+        divergence = [tsne_divergence(test, Z.astype(float), 5.0, rescale=True) for Z in each]
+        np.testing.assert_allclose(
+            found.metrics["t-SNE divergence"][label][0], divergence, rtol=1e-3
+        )
+
+
+def test_angles_are_compared_as_points_on_a_circle() -> None:
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, size=(200, 1))
+    X = np.hstack([np.cos(angle), np.sin(angle)])
+    model = Autoencoder(circular=[0], **QUICK | {"hidden_layer_sizes": ()})
+    found = compare(X, {"circle": model}, 1, metrics=["continuity", "trustworthiness"])
+    assert found.metrics["continuity"]["circle"][0, 0] > 0.99
+    assert found.metrics["trustworthiness"]["circle"][0, 0] > 0.99
+    assert found.metrics["continuity"]["PCA"][0, 0] < 0.99
+
+
+def test_tsne_keeps_neighbours_and_explains_nothing(X: np.ndarray) -> None:
+    found = compare(X, (), (2, 4), baselines=["t-SNE", "PCA"], metrics=[*METRICS])
+    assert list(found.fve) == ["PCA"]
+    assert set(found.metrics) == set(METRICS)
+    trust = found.metrics["trustworthiness"]
+    assert {label: each.shape for label, each in trust.items()} == {"t-SNE": (1, 2), "PCA": (1, 2)}
+    alone = compare(X, (), 2, baselines=["t-SNE"], metrics=["continuity"], n_splits=2)
+    assert alone.n_splits == 2
+    assert alone.to_dict()["fve"] == {}
+    assert len(alone.to_dict()["metrics"]["continuity"]["standard_error"]["t-SNE"]) == 2
+    assert alone.plot(metric="continuity").get_ylabel() == "continuity"
+
+
+def test_umap_learns_from_the_training_rows(X: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map of the same interface stands in, since the package is not always there."""
+
+    class FirstColumns:
+        def __init__(self, n_components: int, random_state: int, n_jobs: int) -> None:
+            self.n_components = n_components
+
+        def fit(self, rows: np.ndarray) -> "FirstColumns":
+            self.n_rows = len(rows)
+            return self
+
+        def transform(self, rows: np.ndarray) -> np.ndarray:
+            assert (self.n_rows, len(rows)) == (64, 16)
+            return rows[:, : self.n_components]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FirstColumns))
+    found = compare(X, (), (2, 6), baselines=["UMAP"], metrics=["trustworthiness"])
+    assert found.metrics["trustworthiness"]["UMAP"][0, 1] == 1.0
+    assert found.metrics["trustworthiness"]["UMAP"][0, 0] < 1.0
+
+
+def test_umap_says_what_to_install(X: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ImportError) as caught:
+        compare(X, (), 2, baselines=["UMAP"], metrics=["continuity"])
+    assert str(caught.value) == (
+        "The baseline 'UMAP' needs the package umap-learn. Write: pip install narrows[umap]"
+    )
+
+
+def test_neighbours_of_many_rows_are_compared_on_some(
+    X: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("narrows.report.comparison.MAX_COMPARED", 15)
+    few = compare(X, (), 1, baselines=["PCA"], metrics=["trustworthiness"], n_splits=2)
+    monkeypatch.undo()
+    all_rows = compare(X, (), 1, baselines=["PCA"], metrics=["trustworthiness"], n_splits=2)
+    np.testing.assert_array_equal(few.fve["PCA"], all_rows.fve["PCA"])
+    assert (
+        few.metrics["trustworthiness"]["PCA"] != all_rows.metrics["trustworthiness"]["PCA"]
+    ).all()
+
+
+# More of linear methods
+
+
+@pytest.mark.parametrize("name", [name for name in BASELINES if name not in MAPS])
 def test_more_components_than_features_are_no_mistake(X: np.ndarray, name: str) -> None:
     fve = compare(X, {}, (6, 9), baselines=[name]).fve[name][0]
     if name == "factor analysis":
         assert np.isnan(fve).all()
         return
-    assert fve[0] == pytest.approx(fve[1], abs=1e-6)
+    assert fve[0] == pytest.approx(fve[1], abs=0.1 if name == "kernel PCA" else 1e-6)
     assert fve[1] > 0.8
 
 
@@ -161,6 +280,7 @@ def test_results_are_json_and_a_figure() -> None:
         "n_splits": 2,
         "fve": {"PCA": [0.4, 0.6], "ours": [0.6, pytest.approx(0.8)]},
         "standard_error": {"PCA": pytest.approx([0.1, 0.1]), "ours": pytest.approx([0.0, 0.1])},
+        "metrics": {},
     }
     texts = [text.get_text() for text in found.plot().get_legend().get_texts()]
     assert texts == ["PCA", "ours"]
@@ -191,7 +311,18 @@ def test_results_are_json_and_a_figure() -> None:
         ),
         (
             {"baselines": ["pca"]},
-            "There is no baseline 'pca'. Known are: PCA, probabilistic PCA, factor analysis.",
+            "There is no baseline 'pca'. Known are: PCA, probabilistic PCA, factor analysis, "
+            "kernel PCA, t-SNE, UMAP.",
+        ),
+        (
+            {"metrics": ["trust"]},
+            "There is no metric 'trust'. Did you mean 'trustworthiness'? Known are: "
+            "trustworthiness, continuity, neighbour overlap, t-SNE divergence.",
+        ),
+        (
+            {"baselines": ["PCA", "t-SNE", "UMAP"]},
+            "t-SNE and UMAP cannot rebuild rows, so only neighbours can be compared. "
+            "Write metrics=('trustworthiness', 'continuity').",
         ),
         (
             {"n_components": 0},

@@ -13,13 +13,16 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
 from narrows import L1, Autoencoder, Dense, HierarchicalAutoencoder, Training
+from narrows.metrics import clustering_agreement, round_trip, trustworthiness
 from narrows.parts import ESTIMATORS, load
 from narrows.report.blocks import bar, drawable, number, share
 from narrows.report.page import report
 from narrows.report.settings import as_code, versions
 from narrows.report.subject import Subject, linear_fve, n_repeated, squared_fve, went_back
 
-SECTIONS = "result data training scree codes traversals rows agreement dependence terms settings"
+SECTIONS = (
+    "result data training scree codes traversals rows agreement dependence quality terms settings"
+)
 NASTY = ["<script>alert(1)</script>", "a & b", "$x^2", "_hidden", 'q"uote', "ordinary"]
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -149,6 +152,22 @@ def test_counts_to_predict_from_sparse_rows(folder):
     assert "the weights are those of the last epoch" in page
     with pytest.raises(ValueError, match=r"Write train=\(X_train, target_train\)"):
         report(model, TEST, folder / "no.html", target=held, train=TRAIN)
+
+
+def test_quality_of_the_code_is_what_the_metrics_say(folder):
+    model = HierarchicalAutoencoder(2, **SMALL).fit(TRAIN)
+    classes = (TEST[:, 0] > 0).astype(int)
+    page = report(model, TEST, folder / "quality.html", train=TRAIN, labels=classes)
+    cells = Tags(page.read_text("utf-8")).cells
+    X, codes = (TEST - TRAIN.mean(0)) / TRAIN.std(0), model.transform(TEST).astype(float)
+    pca = PCA(2).fit((TRAIN - TRAIN.mean(0)) / TRAIN.std(0)).transform(X)
+    row = cells[cells.index("trustworthiness") + 1 :][:2]
+    assert row == [share(trustworthiness(X, Z)) for Z in (codes, pca)]
+    agreed = clustering_agreement(codes, classes).adjusted_rand_index
+    assert share(agreed) in cells
+    back = round_trip(model, codes).r2
+    assert {share(value) for value in back} <= set(cells)
+    assert any(re.fullmatch(r"(column \d [+−]\d\.\d\d(, )?){3}", cell) for cell in cells)
 
 
 def test_missing_entries_and_a_stream_in_passes(folder):

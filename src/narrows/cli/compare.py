@@ -22,7 +22,7 @@ Models = Annotated[
     str,
     typer.Option(
         metavar="NAME,...",
-        help="Models beside the linear ones, each with its ordering after a colon, as in "
+        help="Models beside the other methods, each with its ordering after a colon, as in "
         "Autoencoder,HierarchicalAutoencoder:boosted; none for none.",
     ),
 ]
@@ -32,7 +32,19 @@ Range = Annotated[
 ]
 Baselines = Annotated[
     str,
-    typer.Option(metavar="NAME,...", help="Linear methods: pca, ppca, fa; none for none."),
+    typer.Option(
+        metavar="NAME,...",
+        help="Other methods: pca, ppca, fa, kpca (kernel PCA), and, by --metrics alone, tsne and "
+        "umap; none for none.",
+    ),
+]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="What else to measure of the codes: trustworthiness, continuity, neighbour-overlap, "
+        "tsne-divergence, of at most 2000 held-out rows; all for all.",
+    ),
 ]
 Fraction = Annotated[
     float, typer.Option(metavar="X", help="Share of the rows held out by each split, in (0, 1).")
@@ -45,7 +57,20 @@ Plot = Annotated[
     typer.Option(metavar="FILE", help="Where to draw FVE against K: .png, .pdf or .svg."),
 ]
 
-NAMES = {"pca": "PCA", "ppca": "probabilistic PCA", "fa": "factor analysis"}
+NAMES = {
+    "pca": "PCA",
+    "ppca": "probabilistic PCA",
+    "fa": "factor analysis",
+    "kpca": "kernel PCA",
+    "tsne": "t-SNE",
+    "umap": "UMAP",
+}
+METRICS = {
+    "trustworthiness": "trustworthiness",
+    "continuity": "continuity",
+    "neighbour-overlap": "neighbour overlap",
+    "tsne-divergence": "t-SNE divergence",
+}
 
 
 def compare(
@@ -53,6 +78,7 @@ def compare(
     models: Models = "HierarchicalAutoencoder",
     n_components: Range = "5",
     baselines: Baselines = "pca,ppca,fa",
+    metrics: Metrics = "none",
     test_fraction: Fraction = 0.2,
     n_splits: Splits = 1,
     groups: Groups = None,
@@ -60,7 +86,7 @@ def compare(
     as_json: Json = False,
     **settings: Any,
 ) -> None:
-    r"""Print what models, PCA, probabilistic PCA and factor analysis explain of held-out rows.
+    r"""Print what models, PCA and other methods explain of held-out rows.
 
     All learn from the same rows, and are measured on others in the same space, at every number
     of components. A setting goes to every model that has it; the parts are chosen by
@@ -70,6 +96,7 @@ def compare(
     --------
     $ narrows compare table.csv -k 5 --plot comparison.png
     $ narrows compare table.csv -k 1,2,5,10 --models Autoencoder --n-splits 5
+    $ narrows compare table.csv -k 2 --baselines pca,kpca,tsne --metrics all
     $ narrows compare run1.npy run2.npy --training.split blocks \
           --models HierarchicalAutoencoder,HierarchicalAutoencoder:boosted
     """
@@ -84,7 +111,8 @@ def compare(
             material.data,
             _chosen(_names(models), values),
             _counts(n_components),
-            baselines=[_baseline(name) for name in _names(baselines)],
+            baselines=[_known("method", name, NAMES) for name in _names(baselines)],
+            metrics=_metrics(metrics),
             test_fraction=test_fraction,
             split=values.get(("training", "split"), "random"),
             n_splits=n_splits,
@@ -115,13 +143,18 @@ def _counts(text: str) -> int | list[int]:
     return counts[0] if len(counts) == 1 else counts
 
 
-def _baseline(name: str) -> str:
-    if name not in NAMES:
+def _metrics(text: str) -> list[str]:
+    if text == "all":
+        return [*METRICS.values()]
+    return [_known("metric", name, METRICS) for name in _names(text)]
+
+
+def _known(kind: str, name: str, known: dict[str, str]) -> str:
+    if name not in known:
         raise ValueError(
-            f"There is no linear method {name!r}.{nearest(name, NAMES)} "
-            f"Known are: {', '.join(NAMES)}."
+            f"There is no {kind} {name!r}.{nearest(name, known)} Known are: {', '.join(known)}."
         )
-    return NAMES[name]
+    return known[name]
 
 
 def _chosen(names: list[str], values: dict[Path, Any]) -> list[Any]:
@@ -150,7 +183,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
     if not _show.interactive():
         yield None
         return
-    with _show.console(stderr=True).status("Linear methods ...") as status:
+    with _show.console(stderr=True).status("Reading ...") as status:
 
         def tell(label: str, n_components: int, split: int) -> None:
             status.update(f"Split {split + 1}: {label}, K = {n_components} ...")
@@ -159,8 +192,27 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 
 def _print(found: "Comparison") -> None:
+    """Print a table of K by model for each metric, and what they are of."""
+    if found.fve:
+        _table(found, "fve")
+    for metric in found.metrics:
+        _show.line(f"\n{metric}:")
+        _table(found, metric)
+    rows = f"{found.n_train} rows to learn from, {found.n_test} held out"
+    over = f"; mean and standard error over {found.n_splits} splits" if found.n_splits > 1 else ""
+    _show.line(f"\n{'Held-out FVE' if found.fve else 'Held-out rows'}: {rows}{over}.")
+    if any(map(math.isnan, found.mean.get(NAMES["fa"], ()) if found.fve else ())):
+        _show.line("–: factor analysis needs fewer components than features.")
+    for name in _stayed(found):
+        _show.line(
+            f"{name} stayed PCA: no gain on its validation rows that is beyond doubt. More of them "
+            "may show one: --training.validation-fraction 0.25."
+        )
+
+
+def _table(found: "Comparison", metric: str) -> None:
     """Print K by model, the best of each K in bold; side by side as many as fit."""
-    shown, columns, labels = _show.console(), _columns(found), list(found.fve)
+    shown, columns, labels = _show.console(), _columns(found, metric), list(found.mean_of(metric))
     width = max(len(cell) for column in columns for cell in column)
     n_beside = max((shown.width - 3) // (width + 2), 1)
     for first in range(0, len(labels), n_beside):
@@ -169,16 +221,6 @@ def _print(found: "Comparison") -> None:
         for k, *row in zip(found.n_components, *columns[some], strict=True):
             table.add_row(str(k), *row)
         shown.print("", table, sep="\n")
-    rows = f"{found.n_train} rows to learn from, {found.n_test} held out"
-    over = f"; mean and standard error over {found.n_splits} splits" if found.n_splits > 1 else ""
-    _show.line(f"\nHeld-out FVE: {rows}{over}.")
-    if any(map(math.isnan, found.mean.get(NAMES["fa"], ()))):
-        _show.line("–: factor analysis needs fewer components than features.")
-    for name in _stayed(found):
-        _show.line(
-            f"{name} stayed PCA: no gain on its validation rows that is beyond doubt. More of them "
-            "may show one: --training.validation-fraction 0.25."
-        )
 
 
 def _stayed(found: "Comparison") -> list[str]:
@@ -190,17 +232,18 @@ def _stayed(found: "Comparison") -> list[str]:
     return [name for name, fve in models.items() if abs(fve - pca).max() < 1e-4]
 
 
-def _columns(found: "Comparison") -> "list[list[Text]]":
+def _columns(found: "Comparison", metric: str) -> "list[list[Text]]":
     """Return a column per model."""
     from rich.text import Text
 
-    values = {name: each.round(3) for name, each in found.mean.items()}
-    best = [max(row, key=_rank) for row in zip(*values.values(), strict=True)]
+    values = {name: each.round(3) for name, each in found.mean_of(metric).items()}
+    sign = -1 if metric == METRICS["tsne-divergence"] else 1
+    best = [max(row, key=lambda v: _rank(sign * v)) for row in zip(*values.values(), strict=True)]
     columns = []
     for name, column in values.items():
         texts = [_show.number(value) for value in column]
         if found.n_splits > 1:
-            widths = found.standard_error[name]
+            widths = found.standard_error_of(metric)[name]
             texts = [
                 text if math.isnan(width) else f"{text} ± {width:.3f}"
                 for text, width in zip(texts, widths, strict=True)

@@ -86,8 +86,10 @@ def comparison(
     n_components: Int[np.ndarray, "n"],
     spread: Mapping[str, Float[np.ndarray, "n"]] | None = None,
     ax: "matplotlib.axes.Axes | None" = None,
+    *,
+    label: str = LABEL,
 ) -> "matplotlib.axes.Axes":
-    """Draw the held-out FVE of several models against the number of components.
+    """Draw the held-out FVE of several models, or another figure, against their components.
 
     Use it to compare models at equal dimension, on the same split. More than ten curves repeat
     their colours.
@@ -95,13 +97,16 @@ def comparison(
     Parameters
     ----------
     curves : mapping of str to array of shape (n,)
-        Fraction of variance explained of each model; NaN where one was not fitted.
+        Fraction of variance explained of each model, or what `label` says; NaN where one was not
+        fitted.
     n_components : array of shape (n,)
         Numbers of components, in increasing order.
     spread : mapping of str to array of shape (n,), default=None
         Half length of the error bars of some or all models.
     ax : matplotlib Axes, default=None
         Where to draw; a new figure if not given.
+    label : str
+        What the curves are, if not the FVE.
 
     Returns
     -------
@@ -119,7 +124,7 @@ def comparison(
         bars = (spread or {}).get(name)
         style = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
         _line(ax, n_components, fve, bars, *style, name)
-    _finish(ax, n_components)
+    _finish(ax, n_components, label)
     return ax
 
 
@@ -148,10 +153,10 @@ def _point_at(ax: "matplotlib.axes.Axes", k: int, fve: float) -> None:
     )
 
 
-def _finish(ax: "matplotlib.axes.Axes", k: np.ndarray) -> None:
+def _finish(ax: "matplotlib.axes.Axes", k: np.ndarray, label: str = LABEL) -> None:
     component_axis(ax, k.tolist())
     ax.set_ylim(top=max(1.0, ax.get_ylim()[1]))
     if ax.get_ylim()[0] > 0:
         ax.set_ylim(bottom=0)
-    ax.set(xlabel="number of components", ylabel=LABEL)
+    ax.set(xlabel="number of components", ylabel=label)
     ax.legend(loc="best")

@@ -1,14 +1,13 @@
-"""Autoencoders beside the linear baselines, at equal dimension, on rows that chose nothing."""
+"""Autoencoders beside other methods, at equal dimension, on rows that chose nothing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import clone
-from sklearn.decomposition import PCA, FactorAnalysis
 
 from narrows import plots
 from narrows._errors import nearest
@@ -21,11 +20,15 @@ from narrows.metrics import fraction_of_variance_explained
 from narrows.nn.scale import Moments, Scale, moments, scale_from
 from narrows.objective.likelihoods import Gaussian
 from narrows.parts import ESTIMATORS, load, resolve
+from narrows.report.baselines import BASELINES, MAPS, METRICS
 
 if TYPE_CHECKING:
     import matplotlib.axes
 
 Fitted = Callable[[str, int, int], None]
+Figures = dict[str, Float[np.ndarray, " n"]]
+
+MAX_COMPARED = 2000
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Comparison:
         Fraction of variance explained of each model on the rows that a split held out.
     n_train, n_test : int
         Rows to learn from, and rows held out, in the first split.
+    metrics : dict of str to dict of str to ndarray, shape (split, n)
+        The other figures that were asked for, each as `fve`.
 
     Examples
     --------
@@ -53,43 +58,70 @@ class Comparison:
     fve: dict[str, Float[np.ndarray, "split n"]]
     n_train: int
     n_test: int
+    metrics: dict[str, dict[str, Float[np.ndarray, "split n"]]] = field(default_factory=dict)
 
     @property
     def n_splits(self) -> int:
         """Number of splits."""
-        return len(next(iter(self.fve.values())))
+        return len(next(iter(next(iter(self._figures().values())).values())))
 
     @property
-    def mean(self) -> dict[str, Float[np.ndarray, " n"]]:
-        """Mean over the splits."""
-        return {name: values.mean(axis=0) for name, values in self.fve.items()}
+    def mean(self) -> Figures:
+        """Mean FVE over the splits."""
+        return self.mean_of("fve")
 
     @property
-    def standard_error(self) -> dict[str, Float[np.ndarray, " n"]]:
-        """Standard error of the mean over the splits; NaN for one split."""
+    def standard_error(self) -> Figures:
+        """Standard error of the mean FVE over the splits; NaN for one split."""
+        return self.standard_error_of("fve")
+
+    def mean_of(self, metric: str) -> Figures:
+        """Return the mean of a metric, or of "fve", over the splits."""
+        return {name: values.mean(axis=0) for name, values in self._figures()[metric].items()}
+
+    def standard_error_of(self, metric: str) -> Figures:
+        """Return the standard error of the mean of a metric; NaN for one split."""
+        figures, root = self._figures()[metric], np.sqrt(self.n_splits)
         if self.n_splits == 1:
-            return {name: np.full(len(self.n_components), np.nan) for name in self.fve}
-        root = np.sqrt(self.n_splits)
-        return {name: values.std(axis=0, ddof=1) / root for name, values in self.fve.items()}
+            return {name: np.full(len(self.n_components), np.nan) for name in figures}
+        return {name: values.std(axis=0, ddof=1) / root for name, values in figures.items()}
+
+    def _figures(self) -> dict[str, dict[str, Float[np.ndarray, "split n"]]]:
+        return ({"fve": self.fve} if self.fve else {}) | self.metrics
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, for JSON."""
+        means = {metric: _plain(self.mean_of(metric)) for metric in self._figures()}
+        errors: dict[str, Any] = {
+            metric: _plain(self.standard_error_of(metric))
+            if self.n_splits > 1
+            else dict.fromkeys(means[metric])
+            for metric in means
+        }
         return {
             "n_components": self.n_components.tolist(),
             "n_train": self.n_train,
             "n_test": self.n_test,
             "n_splits": self.n_splits,
-            "fve": {name: values.tolist() for name, values in self.mean.items()},
-            "standard_error": {
-                name: None if self.n_splits == 1 else values.tolist()
-                for name, values in self.standard_error.items()
+            "fve": means.pop("fve", {}),
+            "standard_error": errors.pop("fve", {}),
+            "metrics": {
+                metric: {"mean": means[metric], "standard_error": errors[metric]}
+                for metric in means
             },
         }
 
-    def plot(self, ax: "matplotlib.axes.Axes | None" = None) -> "matplotlib.axes.Axes":
-        """Draw the curves, with standard errors where there are several splits."""
-        spread = self.standard_error if self.n_splits > 1 else None
-        return plots.comparison(self.mean, self.n_components, spread, ax)
+    def plot(
+        self, ax: "matplotlib.axes.Axes | None" = None, *, metric: str = "fve"
+    ) -> "matplotlib.axes.Axes":
+        """Draw the curves of a metric, with standard errors where there are several splits."""
+        spread = self.standard_error_of(metric) if self.n_splits > 1 else None
+        named = {} if metric == "fve" else {"label": metric}
+        return plots.comparison(self.mean_of(metric), self.n_components, spread, ax, **named)
+
+
+def _plain(figures: Figures) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in figures.items()}
 
 
 def compare(
@@ -98,6 +130,7 @@ def compare(
     n_components: int | Sequence[int] = 5,
     *,
     baselines: Sequence[str] = ("PCA", "probabilistic PCA", "factor analysis"),
+    metrics: Sequence[str] = (),
     test_fraction: float = 0.2,
     split: str = "random",
     n_splits: int = 1,
@@ -105,7 +138,7 @@ def compare(
     random_state: int = 0,
     on_fit: Fitted | None = None,
 ) -> Comparison:
-    r"""Compare autoencoders with linear methods over a range of K, on rows that chose nothing.
+    r"""Compare autoencoders with other methods over a range of K, on rows that chose nothing.
 
     Use it to see whether a nonlinear code pays, and how many components are worth having. Every
     model learns from the same rows (of which autoencoders keep some to stop by) and is measured
@@ -120,9 +153,12 @@ def compare(
               \mu + V_K\,\mathrm{diag}(1 - \sigma^2 / \lambda_k)\,V_K^T (x - \mu)
 
     for PCA and for probabilistic PCA, whose posterior mean shrinks; factor analysis decodes the
-    posterior mean of its factors, and is NaN from as many factors as features on. All are
-    measured by squared error, models with another likelihood by that of their means. Missing
-    entries enter the linear methods as means.
+    posterior mean of its factors, and is NaN from as many factors as features on. Kernel PCA
+    learns its way back by ridge regression (Bakir, Weston & Scholkopf 2004); kernel width and
+    ridge are chosen on a fifth of at most 2000 training rows. t-SNE and UMAP rebuild nothing and
+    are compared by `metrics` alone, t-SNE embedding the held-out rows themselves. All are measured
+    by squared error, models with another likelihood by that of their means. Missing entries enter
+    these methods and the metrics as means.
 
     Parameters
     ----------
@@ -133,8 +169,13 @@ def compare(
         Estimators are cloned, and get their `n_components` here, and `random_state` if it is None.
     n_components : int or sequence of int, default=5
         K for 1..K, or the numbers to try.
-    baselines : sequence of {"PCA", "probabilistic PCA", "factor analysis"}
-        Linear methods to fit; all by default.
+    baselines : sequence of {"PCA", "probabilistic PCA", "factor analysis", "kernel PCA", \
+"t-SNE", "UMAP"}
+        Other methods to fit; the linear ones by default. UMAP needs the package umap-learn.
+    metrics : sequence of {"trustworthiness", "continuity", "neighbour overlap", \
+"t-SNE divergence"}
+        What else to measure: how well codes keep the neighbours of at most 2000 held-out rows, in
+        the space of the FVE; see `narrows.metrics`.
     test_fraction : float, default=0.2
         Share of the rows held out, in (0, 1).
     split : {"random", "blocks", "groups"}, default="random"
@@ -151,18 +192,23 @@ def compare(
     Returns
     -------
     Comparison
-        Held-out FVE of each model, split and K.
+        Held-out FVE, and metrics, of each model, split and K.
 
     Raises
     ------
     ValueError
-        An unknown model or baseline, K below 1, a test fraction outside (0, 1), or models that
-        measure their error in different spaces.
+        An unknown model, baseline or metric, a map without metrics, K below 1, a test fraction
+        outside (0, 1), or models that measure their error in different spaces.
     TypeError
         A model that is neither a name nor an autoencoder.
+    ImportError
+        UMAP is asked for and not installed.
 
     References
     ----------
+    Bakir, G. H., Weston, J. and Scholkopf, B. (2004). Learning to find pre-images. Advances in
+    Neural Information Processing Systems 16.
+
     Tipping, M. E. and Bishop, C. M. (1999). Probabilistic principal component analysis. Journal
     of the Royal Statistical Society B 61, 611. DOI: 10.1111/1467-9868.00196
 
@@ -177,24 +223,26 @@ def compare(
     """
     rows, counts = source(X), _counts(n_components)
     named = {label: _seeded(model, random_state) for label, model in _labelled(models).items()}
-    _check(rows, named, baselines, test_fraction, n_splits)
+    _check(rows, named, baselines, metrics, test_fraction, n_splits)
     labels, space = None if groups is None else np.asarray(groups), _space(named, rows.shape)
-    found: list[dict[str, Array]] = []
+    found: list[dict[str, Figures]] = []
     for number in range(n_splits):
+        rng = np.random.default_rng([random_state, number])
         train, test = split_rows(
-            len(rows),
-            test_fraction,
-            split,
-            rng=np.random.default_rng([random_state, number]),
-            groups=labels,
-            segments=rows.segments,
+            len(rows), test_fraction, split, rng=rng, groups=labels, segments=rows.segments
         )
         told = None if labels is None else labels[train]
-        task = _Task(Rows(rows, train), Rows(rows, test), told, space, counts, number, on_fit)
-        linear = {name: task.linear(name, random_state) for name in baselines}
-        found.append(linear | {label: task.model(label, model) for label, model in named.items()})
-    fve = {label: np.stack([one[label] for one in found]) for label in found[0]}
-    return Comparison(np.array(counts), fve, len(train), len(test))
+        sides = Rows(rows, train), Rows(rows, test)
+        task = _Task(*sides, told, space, counts, tuple(metrics), number, on_fit)
+        others = {name: task.baseline(name, random_state) for name in baselines}
+        found.append(others | {label: task.model(label, model) for label, model in named.items()})
+    stacked = {metric: _stacked(found, metric) for metric in ("fve", *metrics)}
+    return Comparison(np.array(counts), stacked.pop("fve"), len(train), len(test), stacked)
+
+
+def _stacked(found: list[dict[str, Figures]], metric: str) -> dict[str, Array]:
+    labels = [label for label, figures in found[0].items() if metric in figures]
+    return {label: np.stack([one[label][metric] for one in found]) for label in labels}
 
 
 def pca_fve(
@@ -223,7 +271,7 @@ def pca_fve(
     """
     counts = list(range(1, n_components + 1))
     space = partial(scale_from, kind=scale)
-    return _Task(source(train), source(test), None, space, counts).linear("PCA", 0)
+    return _Task(source(train), source(test), None, space, counts).baseline("PCA", 0)["fve"]
 
 
 @dataclass(frozen=True)
@@ -235,39 +283,82 @@ class _Task:
     groups: Array | None
     space: Callable[[Moments], Scale]
     counts: list[int]
+    metrics: tuple[str, ...] = ()
     split: int = 0
     on_fit: Fitted | None = None
 
-    def linear(self, name: str, random_state: int) -> Float[np.ndarray, " n"]:
-        """Return the held-out FVE of a linear method for each K."""
-        scale, mean = self._learned()
-        train, test = _matrix(self.train, scale), _matrix(self.test, scale)
-        known, asked = (np.where(np.isnan(rows), mean, rows) for rows in (train, test))
-        predictions = BASELINES[name](known, asked, self.counts, random_state)
-        fve = [fraction_of_variance_explained(test, each, mean) for each in predictions]
-        return np.array(fve, dtype=np.float64)
+    def baseline(self, name: str, random_state: int) -> Figures:
+        """Return the held-out figures of another method for each K."""
+        self._tell(name, self.counts[-1])
+        train, test = self._filled(self.train), self._filled(self.test)
+        if name in MAPS:
+            found = [*BASELINES[name](train, test[self._compared], self.counts, random_state)]
+            return self._neighbours([one.codes for one in found])
+        found = [*BASELINES[name](train, test, self.counts, random_state)]
+        shown = [one.codes[self._compared] for one in found] if self.metrics else []
+        rebuilt = [one.rows for one in found if one.rows is not None]
+        return self._explained(rebuilt) | self._neighbours(shown)
 
-    def model(self, label: str, model: Any) -> Float[np.ndarray, " n"]:
-        """Return the held-out FVE of an autoencoder for each K: one fit if it is ranked."""
-        last = self._levels(label, model, self.counts[-1])
-        if len(last) > 1 or self.counts == [1]:
-            return np.array([last[k - 1] for k in self.counts])
-        fewer = [self._levels(label, model, k)[0] for k in self.counts[:-1]]
-        return np.array([*fewer, last[0]])
+    def model(self, label: str, model: Any) -> Figures:
+        """Return the held-out figures of an autoencoder for each K: one fit if it is ranked."""
+        last = self._fitted(label, model, self.counts[-1])
+        if len(last.fve_) > 1 or self.counts == [1]:
+            fve, fitted = self._levels(last)[np.array(self.counts) - 1], [last] * len(self.counts)
+        else:
+            fitted = [*(self._fitted(label, model, k) for k in self.counts[:-1]), last]
+            fve = np.concatenate([self._levels(one) for one in fitted])
+        codes = zip(fitted, self.counts, strict=True) if self.metrics else ()
+        return {"fve": fve} | self._neighbours([_codes(one, self._shown, k) for one, k in codes])
 
-    def _levels(self, label: str, model: Any, n_components: int) -> Float[np.ndarray, " level"]:
+    def _tell(self, label: str, n_components: int) -> None:
         if self.on_fit is not None:
             self.on_fit(label, n_components, self.split)
+
+    def _fitted(self, label: str, model: Any, n_components: int) -> Any:
+        self._tell(label, n_components)
         fitted = clone(model).set_params(n_components=n_components)
-        fitted.fit(self.train, groups=self.groups)
+        return fitted.fit(self.train, groups=self.groups)
+
+    def _levels(self, fitted: Any) -> Float[np.ndarray, " level"]:
         if isinstance(resolve("likelihood", fitted.likelihood), Gaussian):
             return np.asarray(fitted.fve(self.test), dtype=np.float64)
         levels = range(1, len(fitted.fve_) + 1) if len(fitted.fve_) > 1 else [None]
-        scale, mean = self._learned()
-        predictions = [_matrix(source(fitted._reconstructed(self.test, k)), scale) for k in levels]
-        test = _matrix(self.test, scale)
-        return fraction_of_variance_explained(test, np.stack(predictions), mean)
+        rebuilt = [source(fitted._reconstructed(self.test, k)) for k in levels]
+        return self._explained([_matrix(rows, self._learned[0]) for rows in rebuilt])["fve"]
 
+    def _explained(self, rebuilt: Sequence[Array]) -> Figures:
+        scale, mean = self._learned
+        test = _matrix(self.test, scale)
+        fve = [fraction_of_variance_explained(test, rows, mean) for rows in rebuilt]
+        return {"fve": np.array(fve, dtype=np.float64)}
+
+    def _neighbours(self, codes: Sequence[Array]) -> Figures:
+        """Return every metric of the codes of the rows shown, NaN where there are none."""
+        if not self.metrics:
+            return {}
+        X = self._filled(self._shown)
+        return {
+            name: np.array([METRICS[name](X, Z) if np.isfinite(Z).all() else np.nan for Z in codes])
+            for name in self.metrics
+        }
+
+    @cached_property
+    def _compared(self) -> Int[np.ndarray, " row"]:
+        """Which of the held-out rows have their neighbours compared."""
+        order = np.random.default_rng(self.split).permutation(len(self.test))
+        return np.sort(order[:MAX_COMPARED])
+
+    @cached_property
+    def _shown(self) -> Source:
+        return Rows(self.test, self._compared)
+
+    def _filled(self, rows: Source) -> Float[np.ndarray, "row feature"]:
+        """Return scaled rows, the mean where entries are missing."""
+        scale, mean = self._learned
+        values = _matrix(rows, scale)
+        return np.where(np.isnan(values), mean, values)
+
+    @cached_property
     def _learned(self) -> tuple[Scale, Float[np.ndarray, " feature"]]:
         """Return the scale of the training rows, and their mean after scaling."""
         blocks = ((block, None) for _, block in _rows.chunks(self.train))
@@ -281,46 +372,11 @@ def _matrix(rows: Source, scale: Scale) -> Float[np.ndarray, "row feature"]:
     return (values - scale.centre) / scale.width
 
 
-# Linear methods: reconstructions of the test rows for each K
-
-
-def _pca(train: Array, test: Array, counts: Sequence[int], seed: int) -> Iterator[Array]:
-    fitted = PCA(min(counts[-1], *train.shape), random_state=seed).fit(train)
-    codes = fitted.transform(test)
-    for k in counts:
-        yield codes[:, :k] @ fitted.components_[:k] + fitted.mean_
-
-
-def _probabilistic_pca(
-    train: Array, test: Array, counts: Sequence[int], seed: int
-) -> Iterator[Array]:
-    fitted = PCA(min(counts[-1], *train.shape), random_state=seed).fit(train)
-    codes, variance = fitted.transform(test), fitted.explained_variance_
-    total = train.var(axis=0, ddof=1).sum()
-    for k in counts:
-        n_discarded = train.shape[1] - k
-        rest = max(total - variance[:k].sum(), 0.0)
-        noise = rest / n_discarded if n_discarded > 0 else 0.0
-        kept = np.where(variance[:k] > 0, 1 - noise / np.fmax(variance[:k], 1e-300), 0.0)
-        yield codes[:, :k] * kept @ fitted.components_[:k] + fitted.mean_
-
-
-def _factor_analysis(
-    train: Array, test: Array, counts: Sequence[int], seed: int
-) -> Iterator[Array]:
-    for k in counts:
-        if k >= train.shape[1]:  # as many factors as features leave no noise to tell apart
-            yield np.full(test.shape, np.nan)
-            continue
-        fitted = FactorAnalysis(min(k, *train.shape), random_state=seed).fit(train)
-        yield fitted.transform(test) @ fitted.components_ + fitted.mean_
-
-
-BASELINES: dict[str, Callable[[Array, Array, Sequence[int], int], Iterator[Array]]] = {
-    "PCA": _pca,
-    "probabilistic PCA": _probabilistic_pca,
-    "factor analysis": _factor_analysis,
-}
+def _codes(fitted: Any, rows: Source, n_components: int) -> Float[np.ndarray, "row feature"]:
+    """Return codes up to a component, cosine and sine for each angle."""
+    circular = fitted._model.blueprint.layout.circular
+    n_features = n_components + sum(j < n_components for j in circular)
+    return np.asarray(fitted._pairs(rows)[:, :n_features])
 
 
 # What the caller asked for
@@ -404,15 +460,26 @@ def _check(
     rows: Source,
     models: Mapping[str, Any],
     baselines: Sequence[str],
+    metrics: Sequence[str],
     test_fraction: float,
     n_splits: int,
 ) -> None:
-    for name in baselines:
-        if name not in BASELINES:
-            raise ValueError(
-                f"There is no baseline {name!r}.{nearest(name, BASELINES)} "
-                f"Known are: {', '.join(BASELINES)}."
-            )
+    for kind, names, known in (
+        ("baseline", baselines, BASELINES),
+        ("metric", metrics, METRICS),
+    ):
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"There is no {kind} {name!r}.{nearest(name, known)} "
+                    f"Known are: {', '.join(known)}."
+                )
+    maps = [name for name in baselines if name in MAPS]
+    if maps and not metrics:
+        raise ValueError(
+            f"{' and '.join(maps)} cannot rebuild rows, so only neighbours can be compared. "
+            "Write metrics=('trustworthiness', 'continuity')."
+        )
     if not (models or baselines):
         raise ValueError("models and baselines are both empty. Write models='Autoencoder', say.")
     if not 0 < test_fraction < 1:

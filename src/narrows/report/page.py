@@ -15,7 +15,7 @@ from narrows._files import atomic
 from narrows._types import Array, PathLike
 from narrows.data.source import Source
 from narrows.estimators._base import BaseAutoencoder
-from narrows.report import components, summary
+from narrows.report import components, quality, summary
 from narrows.report.blocks import Section, drawable
 from narrows.report.subject import Subject, linear_fve
 
@@ -38,9 +38,9 @@ def report(
     Use it to look at a fit and to pass it on: the page needs neither network nor scripts, and
     says of each figure how it is defined. It holds the ranked table beside PCA, a summary of the
     data, training curves, scree plot, codes, traversals, the decoded plane of two components, best
-    and worst reconstructions, agreement of restarts, dependence of components, terms of the
-    objective and the settings as Python. It fails to be honest where X are rows of the fit: hold
-    some out.
+    and worst reconstructions, agreement of restarts, dependence of components, how well codes keep
+    neighbours and classes, terms of the objective and the settings as Python. It fails to be honest
+    where X are rows of the fit: hold some out.
 
     Parameters
     ----------
@@ -162,6 +162,7 @@ def _sections(subject: Subject, swap_check: bool, random_state: int) -> list[Sec
         components.reconstructions(subject),
         components.agreement(subject),
         components.dependences(subject),
+        quality.quality(subject, np.random.default_rng(random_state)),
         summary.terms(subject),
         components.swaps(subject, swap_check, random_state),
         summary.reproduce(subject),
