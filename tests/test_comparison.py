@@ -249,6 +249,25 @@ def test_other_likelihoods_are_measured_by_squared_error() -> None:
         np.testing.assert_allclose(found.fve["counts"][0], expected, rtol=1e-5)
 
 
+def test_sequences_of_any_length_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    causes = rng.normal(size=(60, 1, 1))
+    lengths = rng.integers(4, 8, 60)
+    X = [
+        np.sin(c + np.arange(n)[:, None] + [0.0, 0.5])
+        for c, n in zip(causes[:, 0], lengths, strict=True)
+    ]
+    model = Autoencoder(architecture="recurrent", max_epochs=2, random_state=0)
+    found = compare(X, {"recurrent": model}, 2, metrics=["trustworthiness"])
+    train, test = (
+        [X[i] for i in part]
+        for part in split_rows(60, 0.2, "random", rng=np.random.default_rng([0, 0]))
+    )
+    fitted = Autoencoder(2, architecture="recurrent", max_epochs=2, random_state=0).fit(train)
+    np.testing.assert_allclose(found.fve["recurrent"][0, 1], fitted.fve(test)[0], rtol=1e-5)
+    assert (found.fve["PCA"] > 0.3).all()
+
+
 def test_groups_stay_together_and_reach_the_models(X: np.ndarray) -> None:
     from narrows import Training
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import own_networks
 from helpers import quick, table
 from narrows import (
     L1,
@@ -14,6 +15,7 @@ from narrows import (
     Decorrelation,
     Dense,
     Mixed,
+    Modules,
     Plain,
     Recurrent,
     Revival,
@@ -72,8 +74,17 @@ def variants(axis):
     return [part for name in PARTS[axis] for part in VARIANTS.get(axis, {}).get(name, [name])]
 
 
+OWN = "own modules"
+
+
+def own_modules(n_features):
+    """An encoder and a decoder of a user's own, for a code of so many features."""
+    encoder = {"n_values": 6, "n_features": n_features}
+    return Modules(own_networks.Encoder, own_networks.Decoder, encoder, {**encoder})
+
+
 AXES = {
-    "architecture": variants("architecture"),
+    "architecture": [*variants("architecture"), OWN],
     "code": variants("code"),
     "circular": [(), (0,), (1, 2)],
     "ordering": variants("ordering"),

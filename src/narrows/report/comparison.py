@@ -12,12 +12,13 @@ from sklearn.base import clone
 from narrows import plots
 from narrows._errors import nearest
 from narrows._types import Array
+from narrows.data.sequences import Sequences, listed
 from narrows.data.source import Source, source
 from narrows.data.split import split_rows
 from narrows.data.views import Rows
 from narrows.estimators import _checks, _rows
 from narrows.metrics import fraction_of_variance_explained
-from narrows.nn.scale import Moments, Scale, moments, scale_from
+from narrows.nn.scale import Moments, Scale, scale_from
 from narrows.objective.likelihoods import Gaussian
 from narrows.parts import ESTIMATORS, load, resolve
 from narrows.report.baselines import BASELINES, MAPS, METRICS
@@ -163,7 +164,8 @@ def compare(
     Parameters
     ----------
     X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
-        The data; the test part is taken from it.
+        The data; the test part is taken from it. For recurrent models also a list of sequences,
+        which other methods read as rows of the length of the longest, means after their ends.
     models : str, estimator, sequence of these, or mapping of label to estimator
         A name such as "Autoencoder", or "HierarchicalAutoencoder:boosted" with an ordering.
         Estimators are cloned, and get their `n_components` here, and `random_state` if it is None.
@@ -221,10 +223,13 @@ def compare(
     >>> list(found.fve), found.fve["ranked"].shape
     (['PCA', 'probabilistic PCA', 'factor analysis', 'ranked'], (1, 2))
     """
-    rows, counts = source(X), _counts(n_components)
+    counts = _counts(n_components)
     named = {label: _seeded(model, random_state) for label, model in _labelled(models).items()}
-    _check(rows, named, baselines, metrics, test_fraction, n_splits)
-    labels, space = None if groups is None else np.asarray(groups), _space(named, rows.shape)
+    checked = {label: _checks.check(model) for label, model in named.items()}
+    series = any(one.choice.architecture.sequential for one in checked.values())
+    rows = Sequences(X) if series and listed(X) else source(X)
+    _check(rows, series, named, baselines, metrics, test_fraction, n_splits)
+    labels, space = None if groups is None else np.asarray(groups), _space(checked, rows.shape)
     found: list[dict[str, Figures]] = []
     for number in range(n_splits):
         rng = np.random.default_rng([random_state, number])
@@ -233,7 +238,7 @@ def compare(
         )
         told = None if labels is None else labels[train]
         sides = Rows(rows, train), Rows(rows, test)
-        task = _Task(*sides, told, space, counts, tuple(metrics), number, on_fit)
+        task = _Task(*sides, told, space, counts, series, tuple(metrics), number, on_fit)
         others = {name: task.baseline(name, random_state) for name in baselines}
         found.append(others | {label: task.model(label, model) for label, model in named.items()})
     stacked = {metric: _stacked(found, metric) for metric in ("fve", *metrics)}
@@ -283,6 +288,7 @@ class _Task:
     groups: Array | None
     space: Callable[[Moments], Scale]
     counts: list[int]
+    series: bool = False
     metrics: tuple[str, ...] = ()
     split: int = 0
     on_fit: Fitted | None = None
@@ -361,8 +367,7 @@ class _Task:
     @cached_property
     def _learned(self) -> tuple[Scale, Float[np.ndarray, " feature"]]:
         """Return the scale of the training rows, and their mean after scaling."""
-        blocks = ((block, None) for _, block in _rows.chunks(self.train))
-        found = moments(blocks, int(np.prod(self.train.shape)))
+        found = _rows.moments_of(self.train, None, self.series)
         scale = self.space(found)
         return scale, (found.mean - scale.centre) / scale.width
 
@@ -458,6 +463,7 @@ def _seeded(model: Any, random_state: int) -> Any:
 
 def _check(
     rows: Source,
+    series: bool,
     models: Mapping[str, Any],
     baselines: Sequence[str],
     metrics: Sequence[str],
@@ -487,12 +493,13 @@ def _check(
     if n_splits < 1:
         raise ValueError(f"n_splits={n_splits} must be at least 1. Write 5 for standard errors.")
     allowed = models and all(model.missing == "ignore" for model in models.values())
-    _rows.check_finite("X", rows, "ignore" if allowed else "error")
+    _rows.check_finite("X", rows, "ignore" if allowed else "error", series)
 
 
-def _space(models: Mapping[str, Any], shape: tuple[int, ...]) -> Callable[[Moments], Scale]:
+def _space(
+    checked: Mapping[str, _checks.Checked], shape: tuple[int, ...]
+) -> Callable[[Moments], Scale]:
     """Return how the models scale what they are measured on; a single width changes no FVE."""
-    checked = {label: _checks.check(model) for label, model in models.items()}
     kinds = {label: settings.target_scale for label, settings in checked.items()}
     kinds = {label: "none" if kind == "global" else kind for label, kind in kinds.items()}
     if len(set(kinds.values())) > 1:
