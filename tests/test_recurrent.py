@@ -442,6 +442,11 @@ REFUSED = {
         "X has one dimension; rows of values are needed. Write X.reshape(-1, 1) for one feature, "
         f"X.reshape(1, -1) for one row. {RECURRENT}",
     ),
+    "dense, as objects": (
+        lambda: plain().fit(np.array([x[:, 0] for x in X] + [None], dtype=object)[:-1]),
+        "X has one dimension; rows of values are needed. Write X.reshape(-1, 1) for one feature, "
+        f"X.reshape(1, -1) for one row. {RECURRENT}",
+    ),
     "target of dense": (
         lambda: plain().fit(padded(X)[:, :3], target=X),
         f"target has {sum(map(len, X))} rows, but X has 120. Pass one target row per row of X. "

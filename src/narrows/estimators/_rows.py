@@ -26,8 +26,8 @@ def rows_of(estimator: Any, X: Any, *, reset: bool, sequential: bool = False) ->
     With `reset`, the estimator learns the number and names of the features; without, X must
     have them. If `sequential`, a list of arrays has one row per array.
     """
-    if sequential and sequences.listed(X):
-        X = sequences.Sequences(X)
+    if sequences.listed(X):
+        X = sequences.Sequences(X) if sequential else list(X)
     if _is_tabular(X):
         return _tabular(estimator, X, reset)
     rows = source(X)
