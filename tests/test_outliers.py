@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.base import clone
@@ -102,13 +103,30 @@ def test_bounded_data_are_scored_above_their_entropy(rng):
     np.testing.assert_allclose(-found.score_samples(X), excess, rtol=1e-3, atol=1e-4)
 
 
+def test_scores_that_are_not_finite_set_no_threshold(rng):
+    X = rng.normal(size=(200, 3))
+    score = np.where(np.arange(200) == 7, np.inf, rng.normal(size=200))
+    found = detector(score=lambda model, rows: score, contamination=0.004, trim=0).fit(X)
+    assert np.isfinite(found.offset_)
+    assert found.predict(X)[7] == -1
+
+
+def test_codes_that_are_mostly_alike_are_scored(rng):
+    """A median of 0 is no measure of what is typical."""
+    X = np.zeros((200, 3))
+    X[:20] = rng.normal(size=(20, 3))
+    found = OutlierDetector(Autoencoder(1, **quick()), score="combined", trim=0).fit(X)
+    assert np.isfinite(found.score_samples(X)).all()
+    assert -found.score_samples(X).min() < 1e6
+
+
 def test_a_function_and_the_joint_density_are_scores_too():
     X, _ = strange()
     sparse = SparseAutoencoder(8, **quick(hidden_layer_sizes=()))
     joint = OutlierDetector(sparse, score="joint", trim=0).fit(X)
     np.testing.assert_array_equal(joint.score_samples(X), joint.autoencoder_.joint_score_samples(X))
     own = detector(score=lambda model, rows: -model.score_samples(rows), trim=0).fit(X)
-    assert own.offset_ == pytest.approx(np.percentile(own.score_samples(X), 10))
+    assert own.offset_ == np.quantile(own.score_samples(X), 0.1, method="higher")
 
 
 def test_the_distance_of_codes_is_invariant_to_their_scale(rng):
@@ -192,10 +210,34 @@ def test_one_typical_fit_is_that_of_the_whole_covariance(monkeypatch):
     monkeypatch.setattr(_trimming, "_DESCENT", 1)
     monkeypatch.setattr(_rows, "CHUNK", 70)
     X, _ = strange()
-    z = (X - X.mean(0)) / np.sqrt(1.001 * X.var(0))
-    inverse = np.linalg.inv(0.9 * np.cov(z.T, bias=True) + 0.1 * np.eye(6))
+    floor = 1e-3 * (stats.iqr(X, axis=0) / 1.349) ** 2
+    z = (X - X.mean(0)) / np.sqrt(X.var(0) + floor)
+    inverse = np.linalg.inv(0.9 * z.T @ z / len(z) + 0.1 * np.eye(6))
     distance = np.einsum("ij,jk,ik->i", z, inverse, z)
     np.testing.assert_array_equal(typical_rows(source(X), 0.5), np.sort(distance.argsort()[:200]))
+
+
+def test_wide_rows_are_trimmed_by_products_of_rows(rng):
+    """Woodbury's identity: the distances are the same, and so are the rows."""
+    X = rng.normal(size=(40, 7)) * rng.exponential(size=(40, 1))
+    X[3, 2] = np.nan
+    X = (X - np.nanmean(X, 0)) / np.nanstd(X, 0)
+    blocks, kept = lambda: iter([X[:30], X[30:]]), np.arange(40) % 3 > 0
+    mean, distance = _trimming._in_features(blocks, kept, np.full(7, 0.1))
+    other = _trimming._in_rows(lambda: iter([X]), kept, np.full(7, 0.1))
+    np.testing.assert_allclose(other[0], mean, atol=1e-12)
+    np.testing.assert_allclose(other[1], distance, rtol=1e-9)
+    wide = rng.normal(size=(30, 400))
+    wide[:4] *= 5
+    np.testing.assert_array_equal(typical_rows(source(wide), 26 / 30), np.arange(4, 30))
+
+
+@pytest.mark.parametrize("size", [1e5, 1e12, 1e30])
+def test_a_gross_value_does_not_hide_others(size, rng):
+    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(500, 6))
+    X[:50, 1] += 8 * X[:, 1].std()
+    X[60, 1] = size
+    assert not np.isin([*range(50), 60], typical_rows(source(X), 0.8)).any()
 
 
 def test_missing_and_constant_values_count_as_typical(rng):
@@ -223,6 +265,26 @@ def test_contributions_point_at_the_value_that_is_wrong():
             assert added[0].argmax() == 4
         if score == "reconstruction":
             np.testing.assert_allclose(added.sum(1), -found.score_samples(row), rtol=1e-5)
+
+
+@pytest.mark.parametrize("score", SCORES[:3])
+@pytest.mark.parametrize("likelihood", ["poisson", "categorical"])
+def test_contributions_of_counts_and_shares(score, likelihood):
+    X = pd.DataFrame(table(likelihood)).add_prefix("x")
+    inner = Autoencoder(2, **quick(likelihood=likelihood))
+    found = OutlierDetector(inner, score=score, trim=0).fit(X)
+    assert np.isfinite(found.contributions(X[:3])).all()
+
+
+@pytest.mark.parametrize("score", SCORES[:3])
+def test_sequences_are_taken_as_they_are(score, rng):
+    X = [rng.normal(size=(n, 2)).cumsum(0) for n in rng.integers(3, 6, 80)]
+    inner = Autoencoder(2, architecture="recurrent", **quick(hidden_layer_sizes=(4,)))
+    found = OutlierDetector(inner, score=score).fit(X)
+    assert found.score_samples(X[:7]).shape == (7,)
+    added = found.contributions(X[:7])
+    assert added.shape == (7, 5, 2)
+    assert not np.any(added[0, len(X[0]) :])
 
 
 def test_images_are_taken_as_they_are(rng):
@@ -256,7 +318,7 @@ def test_images_are_taken_as_they_are(rng):
         ),
         (
             {"max_false_positive_rate": 0.01},
-            "max_false_positive_rate=0.01 takes at least 1193 rows "
+            "max_false_positive_rate=0.01 takes at least 1195 rows "
             "to be sure of, but X has 200. Pass more rows, or write a higher rate.",
         ),
         ({"trim": 1.0}, "trim=1.0 must be in [0, 1). Write 0 to keep all rows."),

@@ -87,9 +87,13 @@ class Measured(ABC):
         with torch.no_grad():
             return np.concatenate([-self._model.losses(b)[0, -1].numpy() for b in batches])
 
-    def _excess(self, X: Any) -> Float[np.ndarray, "row value"]:
-        """Return the loss of each value above that of a perfect reconstruction."""
-        batches = self._batches(*self._checked_pair(X, None), None)
+    def _excess(self, X: Any, *, checked: bool = True) -> Float[np.ndarray, "row value"]:
+        """Return the loss of each value above that of a perfect reconstruction.
+
+        Rows of a Source that are not `checked` may lie out of the likelihood's range.
+        """
+        rows, targets = self._checked_pair(X, None) if checked else (X, X)
+        batches = self._batches(rows, targets, None)
         with torch.no_grad():
             blocks = [self._model.excess(batch)[0, -1].double().numpy() for batch in batches]
         return np.concatenate(blocks)

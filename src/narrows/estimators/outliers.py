@@ -1,6 +1,8 @@
 """Anomalies by autoencoders: scores, thresholds, robust training, and why a row is strange."""
 
+import warnings
 from collections.abc import Callable
+from itertools import count
 from typing import Any, Self
 
 import numpy as np
@@ -12,12 +14,13 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array
+from narrows.data.arrays import ArraySource
 from narrows.data.source import Source
 from narrows.data.views import Rows
 from narrows.engine.training import Training
 from narrows.estimators import _guards, _rows
 from narrows.estimators._base import BaseAutoencoder
-from narrows.estimators._checks import check_name
+from narrows.estimators._checks import check, check_name
 from narrows.estimators._fitting import seeds
 from narrows.estimators._trimming import typical_rows
 from narrows.estimators.denoising import DenoisingAutoencoder
@@ -25,6 +28,7 @@ from narrows.estimators.denoising import DenoisingAutoencoder
 SCORES = ("reconstruction", "latent", "combined", "joint")
 TRIMMERS = ("linear", "autoencoder")
 _STEPS = 200
+_MOST_COMPONENTS = 128
 _RIDGE = 0.01
 _CONFIDENCE = 0.95
 _CALIBRATION = 0.25
@@ -43,7 +47,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     ----------
     autoencoder : autoencoder of this package, or None, default=None
         What learns the rows; None is a `DenoisingAutoencoder` that restores 3 masked values of 10
-        through as many components as features, four restarts of about 200 steps.
+        through as many components as features (at most 128), four restarts of about 200 steps, or
+        of two epochs if that is more.
     score : {"reconstruction", "latent", "combined", "joint"} or callable
         How strange a row is. "reconstruction", the default: the reconstruction loss minus its
         least value for the row (its entropy, for bounded data), mean over restarts. "latent": the
@@ -169,8 +174,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """
         self._check()
         with _guards.all_or_nothing(self):
-            rows = _rows.rows_of(self, X, reset=True)
-            _rows.check_finite("X", rows, getattr(self.autoencoder, "missing", "error"))
+            rows = _rows.rows_of(self, X, reset=True, sequential=self._sequential)
+            missing = getattr(self.autoencoder, "missing", "error")
+            _rows.check_finite("X", rows, missing, self._sequential)
             learn, held = self._divided(len(rows))
             self._learn(rows, learn)
             scores = self._strangeness(Rows(rows, held))
@@ -179,11 +185,18 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
     def _divided(self, n_rows: int) -> tuple[Array, Array]:
         """Return the rows to learn from and those that set the threshold, which may be the same."""
-        every = np.arange(n_rows)
-        if self.max_false_positive_rate is None:
+        every, rate = np.arange(n_rows), self.max_false_positive_rate
+        if rate is None:
             return every, every
-        order = np.random.default_rng(seeds(self.random_state, 1)[0]).permutation(n_rows)
         n_held = round(_CALIBRATION * n_rows)
+        needed = int(np.ceil(np.log(1 - _CONFIDENCE) / np.log1p(-rate)))
+        if n_held < needed:
+            least = next(n for n in count(2 * needed) if round(_CALIBRATION * n) >= needed)
+            raise ValueError(
+                f"max_false_positive_rate={rate} takes at least {least} rows to be sure of, but X "
+                f"has {n_rows}. Pass more rows, or write a higher rate."
+            )
+        order = np.random.default_rng(seeds(self.random_state, 1)[0]).permutation(n_rows)
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
     def _learn(self, rows: Source, learn: Array) -> None:
@@ -199,7 +212,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             self._learn_from(rows, learn, learn[np.sort(nearest)])
 
     def _learn_from(self, rows: Source, learn: Array, kept: Array) -> None:
-        self.autoencoder_ = self._made(rows, len(kept)).fit(Rows(rows, kept))
+        with warnings.catch_warnings():  # of what is constant in the rows kept alone
+            warnings.filterwarnings("ignore", ".* features are constant")
+            self.autoencoder_ = self._made(rows, len(kept)).fit(Rows(rows, kept))
         self.kept_ = kept
         self._learn_spread(Rows(rows, learn), Rows(rows, kept))
 
@@ -208,7 +223,7 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             return clone(self.autoencoder)
         batch = 128
         return DenoisingAutoencoder(
-            int(np.prod(rows.shape)),
+            min(int(np.prod(rows.shape)), _MOST_COMPONENTS),
             corruption="masking",
             strength=0.3,
             max_epochs=int(np.clip(-(-_STEPS // -(-n_rows // batch)), 2, 1000)),
@@ -224,17 +239,22 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             return
         self._codes = [_Gaussian(one._pairs(kept)) for one in self._members()]
         parts = np.array([self._parts(k, one, learn) for k, one in enumerate(self._members())])
-        self._typical = np.maximum(np.median(parts, axis=2), 1e-300)
+        typical = np.median(parts, axis=2)
+        typical = np.where(typical > 0, typical, parts.mean(axis=2))
+        self._typical = np.where(typical > 0, typical, 1.0)
 
     def _members(self) -> list[Any]:
         """Return the restarts, all of which are asked."""
         return self.autoencoder_.restarts_
 
-    def _parts(self, number: int, one: Any, rows: Any) -> Float[np.ndarray, "part row"]:
+    def _parts(
+        self, number: int, one: Any, rows: Source, checked: bool = True
+    ) -> Float[np.ndarray, "part row"]:
         """Return reconstruction error and distance of the code by one restart."""
-        return np.stack([_error(one, rows), self._codes[number].distance(one._pairs(rows))])
+        error = one._excess(rows, checked=checked).sum(1)
+        return np.stack([error, self._codes[number].distance(one._pairs(rows))])
 
-    def _strangeness(self, rows: Any) -> Float[np.ndarray, " row"]:
+    def _strangeness(self, rows: Source, checked: bool = True) -> Float[np.ndarray, " row"]:
         """Return the score by which rows are judged: higher is stranger."""
         if callable(self._kind):
             return np.asarray(self._kind(self.autoencoder_, rows), dtype=np.float64)
@@ -242,8 +262,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             return -self.autoencoder_.joint_score_samples(rows)
         members = self._members()
         if self._kind == "reconstruction":
-            return np.mean([_error(one, rows) for one in members], axis=0)
-        parts = np.array([self._parts(k, one, rows) for k, one in enumerate(members)])
+            return np.mean([one._excess(rows).sum(1) for one in members], axis=0)
+        parts = np.array([self._parts(k, one, rows, checked) for k, one in enumerate(members)])
         relative = parts / self._typical[:, :, None]
         return relative.mean(0)[1] if self._kind == "latent" else relative.mean((0, 1))
 
@@ -251,22 +271,16 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         """Return the score above which a row is an outlier."""
         rate = self.max_false_positive_rate
         if rate is None:
-            return float(np.percentile(scores, 100 * (1 - self.contamination)))
+            return float(np.quantile(scores, 1 - self.contamination, method="lower"))
         n = len(scores)
         above = np.arange(n)
         allowed = above[beta.ppf(_CONFIDENCE, above + 1, n - above) <= rate]
-        if not len(allowed):
-            least = int(np.ceil(np.log(1 - _CONFIDENCE) / np.log1p(-rate) / _CALIBRATION))
-            raise ValueError(
-                f"max_false_positive_rate={rate} takes at least {least} rows to be sure of, but X "
-                f"has {round(n / _CALIBRATION)}. Pass more rows, or write a higher rate."
-            )
         return float(np.sort(scores)[n - 1 - allowed[-1]])
 
     def score_samples(self, X: Any) -> Float[np.ndarray, " row"]:
         """Return minus the score of each row: higher is more normal."""
         check_is_fitted(self)
-        return -self._strangeness(_rows.rows_of(self, X, reset=False))
+        return -self._strangeness(self._known(X))
 
     def decision_function(self, X: Any) -> Float[np.ndarray, " row"]:
         """Return `score_samples` minus the threshold: negative for outliers."""
@@ -287,18 +301,29 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         array like X
         """
         check_is_fitted(self)
-        rows = _rows.rows_of(self, X, reset=False)
+        rows, members = self._known(X), self._members()
         if self._kind == "reconstruction":
-            return np.mean([_entries(one, rows) for one in self._members()], axis=0)
+            return np.mean([one._shaped(one._excess(rows)) for one in members], axis=0)
         values = np.asarray(rows.read(0, len(rows)), dtype=np.float64)
         flat, score = values.reshape(len(values), -1), self._strangeness(rows)
-        rebuilt = np.mean([one.reconstruct(rows) for one in self._members()], axis=0)
-        rebuilt, found = rebuilt.reshape(flat.shape), np.empty(flat.shape)
+        rebuilt = np.mean([one._reconstructed(rows, None) for one in members], axis=0)
+        rebuilt = np.where(np.isnan(flat), np.nan, rebuilt.reshape(flat.shape))
+        found = np.empty(flat.shape)
         for j in range(flat.shape[1]):
             changed = flat.copy()
             changed[:, j] = rebuilt[:, j]
-            found[:, j] = score - self._strangeness(changed.reshape(values.shape))
+            other = ArraySource(changed.reshape(values.shape), rows.names)
+            found[:, j] = score - self._strangeness(other, checked=False)
         return found.reshape(values.shape)
+
+    def _known(self, X: Any) -> Source:
+        return _rows.rows_of(self, X, reset=False, sequential=self._sequential)
+
+    @property
+    def _sequential(self) -> bool:
+        """Whether rows are sequences."""
+        inner = self.autoencoder
+        return inner is not None and check(inner).choice.architecture.sequential
 
     def _check(self) -> None:
         """Raise for settings that are out of range."""
@@ -343,12 +368,3 @@ class _Gaussian:
         """Return squared Mahalanobis distances."""
         white = linalg.solve_triangular(self.factor, (codes - self.mean).T, lower=True)
         return np.asarray((white**2).sum(0))
-
-
-def _entries(one: Any, rows: Any) -> Array:
-    """Return the loss of each value, above that of a perfect reconstruction."""
-    return one._shaped(one._excess(rows))
-
-
-def _error(one: Any, rows: Any) -> Float[np.ndarray, " row"]:
-    return np.asarray(one._excess(rows).sum(1))
