@@ -29,6 +29,8 @@ def estimators(**settings) -> Iterator:
     """Every public estimator; one that ranks, with every ordering."""
     for path in ESTIMATORS.values():
         estimator = load(path)(**settings)
+        if "layer_epochs" in estimator.get_params():
+            estimator.set_params(layer_epochs=5)
         ranks = estimator.get_params().get("ordering", "none") != "none"
         orderings = RANKED if ranks else ()
         yield from [clone(estimator).set_params(ordering=name) for name in orderings] or [estimator]

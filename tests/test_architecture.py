@@ -23,9 +23,10 @@ import narrows
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "narrows"
 FILES = sorted(SRC.rglob("*.py"))
-OPTIONAL = {"pandas", "polars", "pyarrow"}
+OPTIONAL = {"pandas", "polars", "pyarrow", "umap"}
 HEAVY = {"torch", "sklearn", "scipy", "matplotlib"} | OPTIONAL
-PACKAGES = {"sklearn": "scikit-learn"}  # where the import's name is not the distribution's
+# Where the import's name is not the distribution's
+PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
 

@@ -449,3 +449,14 @@ def test_targets_that_do_not_fit(settings, part, text):
     X = images(20)
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         Autoencoder(architecture=Convolutional(**settings)).fit(X, target=part(X))
+
+
+@pytest.mark.parametrize("n_dims", [1, 2, 3])
+def test_xavier_is_glorots(n_dims):
+    """The bound of the uniform weights is that of torch, kernel included."""
+    event = (4, *(9,) * n_dims)
+    encoder, _ = Convolutional((32, 16), init="xavier", n_dims=n_dims).build(Sizes(event, event, 3))
+    encoder.reset([torch.Generator().manual_seed(0)])
+    for weight in encoder.weights[:2]:
+        own = torch.nn.init.xavier_uniform_(torch.empty(weight.shape[1:]))
+        assert weight.abs().max().item() == pytest.approx(own.abs().max().item(), rel=0.05)

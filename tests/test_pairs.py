@@ -143,7 +143,7 @@ def test_parts_train_together(choice):
         X[np.random.default_rng(0).random(X.shape) < 0.05] = np.nan
         if choice["likelihood"] is MIXED:  # a categorical group is missing as a whole
             X[np.isnan(X[:, 2:4]).any(1), 2:4] = np.nan
-    model = Autoencoder(3, **quick(**choice, max_epochs=25, n_init=2)).fit(X)
+    model = Autoencoder(3, **quick(**choice, max_epochs=15, n_init=2)).fit(X)
     assert (model.fve(X) > 0).all()
     # Rare, large corruptions leave few validation rows in doubt whether PCA was beaten.
     assert model.history_["best_epoch"][model._best] > 0 or choice["corruption"] != "none"

@@ -148,6 +148,21 @@ def test_revival_is_the_loss_of_what_silent_units_add():
         assert not penalty(record).any()
 
 
+def test_revival_leaves_restarts_alone():
+    """A unit that is silent in one restart asks nothing of another, where none is."""
+    X = table()
+    settings = {"code": TopK(2), "architecture": Dense((), init="random")}
+    settings |= {"penalties": [Revival(0.25, patience=30)]}
+    several = Autoencoder(6, **quick(max_epochs=8, n_init=4, **settings)).fit(X)
+    single = Autoencoder(6, **quick(max_epochs=8, **settings)).fit(X)
+    np.testing.assert_allclose(
+        several.history_["train_loss"][..., 0], single.history_["train_loss"][..., 0], rtol=1e-5
+    )
+    asked = several.history_["train_loss"][:, 1] > 0
+    assert asked.any()
+    assert (asked.any(1) & ~asked.all(1)).any()
+
+
 def test_revival_wakes_units():
     X, _ = sparse_rows(3000, 40, 20)
     settings = {"architecture": Dense((), unit_norm=True, init="random"), "scale": "global"}

@@ -32,6 +32,7 @@ EXPECTED = {
     "check_sample_weight_equivalence_on_sparse_data": MINIBATCHES,
 }
 QUICK = {"layer_epochs": 3, "max_epochs": 80, "batch_size": 32, "learning_rate": 0.01}
+FEW = {"layer_epochs": 1, "max_epochs": 20, "batch_size": 32, "learning_rate": 0.05}
 DOUBLE = Training(precision="float64")  # single precision differs between batches by rounding
 each_layer = pytest.mark.parametrize("layer", LAYERS)
 
@@ -45,8 +46,8 @@ def digits():
 @pytest.mark.filterwarnings("ignore:.*features are constant", "ignore:n_components=.* exceeds")
 @parametrize_with_checks(
     [
-        StackedClassifier((16,), **QUICK, training=DOUBLE),
-        StackedRegressor((16,), **QUICK, training=DOUBLE),
+        StackedClassifier((16,), **FEW, training=DOUBLE),
+        StackedRegressor((16,), **FEW, training=DOUBLE),
     ],
     expected_failed_checks=lambda estimator: EXPECTED,
 )

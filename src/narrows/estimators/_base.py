@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,35 +18,20 @@ from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.views import Rows
 from narrows.engine.loop import History
-from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.estimators._measured import Measured
+from narrows.estimators._settings import Settings
 from narrows.model import Model, explained
 from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
-from narrows.parts import refuse_unknown
 
 
-class BaseAutoencoder(Measured, TransformerMixin, BaseEstimator, ABC):
+class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
 
     history_: dict[str, Any]
     _input_scale: Scale
     _input_mean: Array
-
-    def __new__(cls, *args: Any, **settings: Any) -> Self:
-        """Refuse a misspelt setting with a suggestion, which Python's own error lacks."""
-        refuse_unknown(cls, settings)
-        return super().__new__(cls)
-
-    def set_params(self, **params: Any) -> Self:
-        """Set parameters; ``training__patience=5`` and the like also when `training` is None."""
-        _checks.check_names(self, params)
-        nested = any(name.startswith("training__") for name in params)
-        if nested and self.get_params(deep=False)["training"] is None:
-            super().set_params(training=Training())
-        super().set_params(**params)
-        return self
 
     @abstractmethod
     def _choose_parts(self) -> _checks.Choice:
@@ -147,19 +132,18 @@ class BaseAutoencoder(Measured, TransformerMixin, BaseEstimator, ABC):
         if settings.choice.schedule is None:
             history = _fitting.learn(model, recipe, task, children[1:])
         else:
-            history, self.phases_ = settings.choice.schedule.learn(
-                model, recipe, task, children[1:]
-            )
+            self.phases_ = settings.choice.schedule.start(model, recipe, task, children[1:])
+            history = settings.choice.schedule.tune(model, recipe, task, children[1:])
         self._keep(model, history, task)
         return history
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Take one pass over the rows of X, one epoch of the schedule.
 
-        The first call learns the scaling and the start from its rows, unless the estimator is
-        fitted already; both stay as they are, and later calls continue the optimiser and the
-        schedule. No rows are held out: the weights are the last ones, and `fve_` is measured on
-        the rows of the call.
+        The first call learns the scaling and the start from its rows, and the layers that are
+        trained one by one, unless the estimator is fitted already; all stay as they are, and later
+        calls continue the optimiser and the schedule. No rows are held out: the weights are the
+        last ones, and `fve_` is measured on the rows of the call.
 
         Parameters
         ----------
@@ -197,6 +181,8 @@ class BaseAutoencoder(Measured, TransformerMixin, BaseEstimator, ABC):
         if not hasattr(self, "_stream"):
             children = _fitting.seeds(self.random_state, 2 + self.n_init)
             model = _fitting.build(recipe, task, children[2:]) if first else self._ensemble
+            if first and settings.choice.schedule is not None:
+                self.phases_ = settings.choice.schedule.start(model, recipe, task, children[1:])
             self._stream = _fitting.Stream(model, children[1 : 2 + model.n_restarts])
         past = self.history_ if self._stream.n_passes else {}
         history = self._stream.pass_over(recipe, task)
@@ -236,7 +222,7 @@ class BaseAutoencoder(Measured, TransformerMixin, BaseEstimator, ABC):
         self._input_scale = settings.scale_of(inputs, rows.shape)
         scaled = settings.choice.likelihood.scales_target
         same = targets is rows and bool(np.all(scaled))
-        own = self._input_scale if targets is rows else settings.scale_of(outputs, targets.shape)
+        own = self._input_scale if targets is rows else settings.target_of(outputs, targets.shape)
         self._target_scale = own if same else own.only(scaled)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
         if source is not None:

@@ -85,6 +85,11 @@ class Checked:
         """Return the scale that rows of a shape are read by."""
         return scale_from(moments, self.scale, self.n_channels(shape))
 
+    def target_of(self, moments: Moments, shape: tuple[int, ...]) -> Scale:
+        """Return the scale of targets that are not the rows; that of y is none of X's."""
+        kind = "standard" if isinstance(self.choice.architecture, Headed) else self.scale
+        return scale_from(moments, kind, self.n_channels(shape))
+
     def n_channels(self, shape: tuple[int, ...]) -> int:
         """Return the channels of rows of a shape, as the architecture reads them."""
         n_dims, n = self.choice.architecture.n_dims, len(shape)
@@ -290,6 +295,11 @@ def stacked(estimator: Any, hidden_layer_sizes: Sequence[int]) -> Architecture:
         return Dense(hidden_layer_sizes, act, linear_path=False, init=init)
     given = clone(resolve("architecture", estimator.architecture))
     own, known = {"linear_path": False, "init": estimator.init}, given.get_params()
+    if known.get("decoder_layer_sizes") is not None:
+        raise ValueError(
+            f"decoder_layer_sizes={known['decoder_layer_sizes']!r} has no place here: each layer "
+            "is undone by one of its own. Leave it out."
+        )
     return given.set_params(**{name: own[name] for name in own.keys() & known.keys()})
 
 

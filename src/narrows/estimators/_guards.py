@@ -22,7 +22,7 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
     before = dict(estimator.__dict__)
     try:
         yield
-    except Exception:
+    except BaseException:
         estimator.__dict__.clear()
         estimator.__dict__.update(before)
         raise

@@ -10,6 +10,7 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
+from narrows._errors import NonFiniteLossError
 from narrows._types import Array
 from narrows.data.batches import Batch, Batches
 from narrows.engine.loop import History
@@ -72,18 +73,27 @@ class LayerWise:
     learning_rate: float
     fine_tune: bool
 
-    def learn(
+    def start(
         self,
         model: Model,
         recipe: _fitting.Recipe,
         task: _fitting.Task,
         seeds: list[np.random.SeedSequence],
-    ) -> tuple[History, list[dict[str, Array]]]:
-        """Train the layers of every restart, then the model; return its history and theirs."""
+    ) -> list[dict[str, Array]]:
+        """Train the layers of every restart, and return their histories."""
         found = [self._layers(model, r, recipe, task, seed) for r, seed in enumerate(seeds[1:])]
-        phases = [_side_by_side(own) for own in zip(*found, strict=True)]
+        return [_side_by_side(own) for own in zip(*found, strict=True)]
+
+    def tune(
+        self,
+        model: Model,
+        recipe: _fitting.Recipe,
+        task: _fitting.Task,
+        seeds: list[np.random.SeedSequence],
+    ) -> History:
+        """Train the whole, if it is to be, and return its history."""
         last = recipe if self.fine_tune else replace(recipe, max_epochs=0)
-        return _fitting.train(model, last, task, seeds), phases
+        return _fitting.train(model, last, task, seeds)
 
     def _layers(
         self,
@@ -103,6 +113,11 @@ class LayerWise:
             order, start = (_child(seed, 2 * layer + i) for i in (0, 1))
             single = _fitting.build(own, rows, [start])
             history = _fitting.train(single, own, rows, [order, start])
+            if history.failure:
+                raise NonFiniteLossError(
+                    f"{history.failure} This was layer {layer + 1}, trained by itself. Write a "
+                    "smaller learning rate of the layers, or training=Training(clip_norm=1.0)."
+                )
             histories.append(_fitting.as_arrays(history, len(own.blueprint.term_names)))
             model.encoder.adopt(layer, single.encoder, restart)
             if layer or same:

@@ -1,13 +1,16 @@
 """Classifiers and regressors whose layers were trained as autoencoders first."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from numbers import Real
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -19,12 +22,13 @@ from sklearn.utils.validation import (
 
 from narrows._types import Array
 from narrows.corruption import Corruption
-from narrows.data.source import source
+from narrows.data.source import Source, source
 from narrows.data.views import Concatenated
 from narrows.engine.training import Training
 from narrows.estimators import _guards
-from narrows.estimators._checks import stacked
+from narrows.estimators._checks import stacked, training_of
 from narrows.estimators._docs import documented
+from narrows.estimators._settings import Settings
 from narrows.estimators.autoencoder import Autoencoder
 from narrows.estimators.stacked import StackedAutoencoder
 from narrows.nn.activation import Activation
@@ -38,7 +42,7 @@ from narrows.objective.mixed import Mixed
 SHARED = ("scale", "missing", "batch_size", "n_init", "random_state", "verbose", "training")
 
 
-class StackedPredictor(BaseEstimator, ABC):
+class StackedPredictor(Settings, ABC):
     """What classifiers and regressors share: layers trained on X alone, then all of them on y."""
 
     network_: Autoencoder
@@ -76,7 +80,8 @@ class StackedPredictor(BaseEstimator, ABC):
         unlabelled : like X, optional
             More rows for the first phase, without anything to predict.
         groups : array of shape (rows,), optional
-            Which rows belong together, for ``Training(split="groups")``, in the second phase.
+            Which rows belong together, for ``Training(split="groups")``; layers that learn from
+            unlabelled rows too are split at random.
         validation : pair (X, y), optional
             Rows that choose epoch and restart in the second phase, instead of a part of X.
 
@@ -95,40 +100,53 @@ class StackedPredictor(BaseEstimator, ABC):
             raise ValueError("hidden_layer_sizes=() has no layer to train. Write (256,), say.")
         with _guards.all_or_nothing(self):
             targets, likelihood = self._targets(y)
-            check_consistent_length(X, targets)
+            check_consistent_length(_read(X), targets)
             if validation is not None:
                 validation = (validation[0], self._known_targets(validation[1]))
-            self.pretrained_ = self._pretrained(X, unlabelled)
+            self.pretrained_ = self._pretrained(X, unlabelled, groups)
             self.network_ = self._network(likelihood)
             history = self.network_._fit(
                 X, targets, sample_weight, groups, validation, self.pretrained_
             )
+            self.n_features_in_ = self.network_.n_features_in_
+            if hasattr(self.network_, "feature_names_in_"):
+                self.feature_names_in_ = self.network_.feature_names_in_
         _guards.refuse_failure(history)
-        self.n_features_in_ = self.network_.n_features_in_
-        if hasattr(self.network_, "feature_names_in_"):
-            self.feature_names_in_ = self.network_.feature_names_in_
         return self
 
     @abstractmethod
     def _known_targets(self, y: Any) -> Array:
         """Return validation targets as rows of numbers, as `_targets` made them."""
 
-    def _pretrained(self, X: Any, unlabelled: Any) -> StackedAutoencoder | None:
+    def _pretrained(self, X: Any, unlabelled: Any, groups: Any) -> StackedAutoencoder | None:
         """Return the layers, trained one by one on all rows; None if they are not to be."""
         if self.layer is None:
             return None
         *_, top = sizes = widths(self.hidden_layer_sizes)
+        training = copy.copy(training_of(self)).set_params(keep_restarts=True)
+        if unlabelled is not None and training.split == "groups":
+            training.set_params(split="random")
+        own = self._settings("layer", "corruption", "strength", "layer_epochs", "init", *SHARED)
         stack = StackedAutoencoder(
             top,
             hidden_layer_sizes=sizes[:-1],
             architecture=stacked(self, sizes[:-1]),
             code=Plain(self.activation),
             fine_tune=False,
-            **self._settings("layer", "corruption", "strength", "layer_epochs", "init", *SHARED),
-            learning_rate=self.layer_learning_rate or self.learning_rate,
+            **own | {"training": training, "learning_rate": self._layer_rate()},
         )
-        rows = X if unlabelled is None else Concatenated([source(X), source(unlabelled)])
-        return stack.fit(rows)
+        if unlabelled is None:
+            return stack.fit(X, groups=groups)
+        return stack.fit(Concatenated([source(X), source(unlabelled)]))
+
+    def _layer_rate(self) -> Any:
+        rate = self.layer_learning_rate
+        if rate is not None and not (isinstance(rate, Real) and float(rate) > 0):
+            raise ValueError(
+                f"layer_learning_rate={rate!r} must be a positive number, or None for "
+                "learning_rate. Write 1e-3."
+            )
+        return self.learning_rate if rate is None else rate
 
     def _network(self, likelihood: str | Likelihood) -> Autoencoder:
         *_, top = sizes = widths(self.hidden_layer_sizes)
@@ -410,12 +428,24 @@ def _refuse_missing(estimator: Any, y: Any) -> None:
             f"{name} requires y to be passed, but the target y is None. Rows without labels are "
             "for unlabelled=; without any labels, fit a StackedAutoencoder."
         )
-    missing = [v is None or v != v for v in np.asarray(y, dtype=object).flat]
-    if any(missing):
-        row = missing.index(True) // max(1, len(missing) // len(y))
+    labels = np.asarray(y)
+    missing = np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(labels.shape, bool)
+    if labels.dtype.kind == "O":
+        missing = np.vectorize(_absent, otypes=[bool])(labels)
+    if missing.any():
         raise ValueError(
-            f"y has missing entries (NaN): {sum(missing)}, the first in row {row}. "
-            "Pass rows without labels as unlabelled=."
+            f"y has missing entries (NaN): {missing.sum()}, the first in row "
+            f"{np.argwhere(missing)[0][0]}. Pass rows without labels as unlabelled=."
         )
-    if np.asarray(y).dtype.kind == "f":
+    if labels.dtype.kind == "f":
         assert_all_finite(y, input_name="y")
+
+
+def _absent(label: Any) -> bool:
+    """Return whether an object is None, NaN, or NA of pandas."""
+    return label is None or type(label).__name__ == "NAType" or bool(label != label)
+
+
+def _read(X: Any) -> Any:
+    """Return rows that can be counted: those of files."""
+    return np.empty(len(source(X))) if isinstance(X, str | PathLike | Source) else X

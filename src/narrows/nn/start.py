@@ -90,7 +90,7 @@ def draw(
     fan_in : float
         Inputs that one output depends on.
     """
-    fan_out = weight[0].numel() / fan_in if weight.ndim > 3 else weight.shape[2]
+    fan_out = weight[0].numel() / weight.shape[2] if weight.ndim > 3 else weight.shape[2]
     for part, generator in zip(weight.data.chunk(len(generators)), generators, strict=True):
         if kind == "orthogonal":
             for network in part:

@@ -172,7 +172,8 @@ class Revival(Penalty):
         wanted = units.raw.masked_fill(~silent, -torch.inf)
         lowest = wanted.topk(-(-wanted.shape[-1] // 2), -1).values[..., -1:]
         woken = torch.where(silent & (wanted >= lowest), units.raw, 0)
-        return self.strength * units.loss(record.features.detach() + woken)
+        loss = units.loss(record.features.detach() + woken)
+        return self.strength * loss * silent.any(-1)
 
 
 class Contractive(Penalty):

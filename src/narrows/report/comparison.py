@@ -171,12 +171,12 @@ def compare(
         Estimators are cloned, and get their `n_components` here, and `random_state` if it is None.
     n_components : int or sequence of int, default=5
         K for 1..K, or the numbers to try.
-    baselines : sequence of {"PCA", "probabilistic PCA", "factor analysis", "kernel PCA", \
-"t-SNE", "UMAP"}
-        Other methods to fit; the linear ones by default. UMAP needs the package umap-learn.
-    metrics : sequence of {"trustworthiness", "continuity", "neighbour overlap", \
-"t-SNE divergence"}
-        What else to measure: how well codes keep the neighbours of at most 2000 held-out rows, in
+    baselines : sequence of str
+        Other methods to fit: "PCA", "probabilistic PCA" and "factor analysis", which are the
+        default, "kernel PCA", "t-SNE", and "UMAP", which needs the package umap-learn.
+    metrics : sequence of str
+        What else to measure: "trustworthiness", "continuity", "neighbour overlap" and
+        "t-SNE divergence", how well codes keep the neighbours of at most 2000 held-out rows, in
         the space of the FVE; see `narrows.metrics`.
     test_fraction : float, default=0.2
         Share of the rows held out, in (0, 1).
