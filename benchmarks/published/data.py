@@ -39,3 +39,9 @@ def metabolites() -> np.ndarray:
     with path.open(encoding="utf-8", newline="") as stream:
         _, *lines = csv.reader(stream)
     return np.array([[float(cell or "nan") for cell in line[1:]] for line in lines])
+
+
+def higgs() -> tuple[np.ndarray, np.ndarray]:
+    """Return 28 features of collisions, and labels: 1 for signal, 0 for background."""
+    rows = np.loadtxt(DATA / "hep" / "uci_higgs_10984.csv", delimiter=",", skiprows=1)
+    return rows[:, :-1], rows[:, -1].astype(int)
