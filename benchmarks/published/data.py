@@ -1,5 +1,6 @@
 """Reads the measured data that the published figures are about."""
 
+import csv
 import gzip
 import os
 from pathlib import Path
@@ -30,3 +31,17 @@ def sequences(name: str, part: str) -> tuple[list[np.ndarray], np.ndarray]:
             rows.append(np.array([[float(v) for v in f.split(",")] for f in features]).T)
             labels.append(label)
     return rows, np.array(labels)
+
+
+def metabolites() -> np.ndarray:
+    """Return log ratios of 154 metabolites (rows) in 52 samples; NaN where they are missing."""
+    path = DATA / "missing" / "derived_metaboliteData.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        _, *lines = csv.reader(stream)
+    return np.array([[float(cell or "nan") for cell in line[1:]] for line in lines])
+
+
+def higgs() -> tuple[np.ndarray, np.ndarray]:
+    """Return 28 features of collisions, and labels: 1 for signal, 0 for background."""
+    rows = np.loadtxt(DATA / "hep" / "uci_higgs_10984.csv", delimiter=",", skiprows=1)
+    return rows[:, :-1], rows[:, -1].astype(int)

@@ -18,7 +18,7 @@ from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.views import Rows
 from narrows.engine.loop import History
-from narrows.estimators import _checks, _fitting, _guards, _rows
+from narrows.estimators import _checks, _fitting, _guards, _imputing, _rows
 from narrows.estimators._measured import Measured
 from narrows.estimators._settings import Settings
 from narrows.model import Model, explained
@@ -378,6 +378,66 @@ class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
         """
         values = self._reconstructed(X, level).astype(self._number)
         return values if self._has_target else self._like(X, values)
+
+    def impute(self, X: Any, *, max_iter: int = 1000, tol: float = 1e-5) -> Array | list[Array]:
+        """Return rows whose missing entries are filled by the reconstruction of the filled row.
+
+        Repeats ``x_m ← D(e(x))_m`` for the missing entries m, from their feature's means on, until
+        none moves by more than `tol`: imputation by a Markov chain, without its noise (Rezende,
+        Mohamed & Wierstra 2014, arXiv:1401.4082). For a linear model that starts as PCA this is
+        the least-squares fit to the observed entries, as in iterative PCA (Josse & Husson 2012,
+        J. Soc. Fr. Stat. 153(2), 79-99). `reconstruct` is the first round.
+
+        To learn from filled rows too, judged by the observed entries alone, repeat
+        ``model.fit(model.impute(X), target=X)`` a few times.
+
+        Parameters
+        ----------
+        X : like `fit`
+            NaN where entries are missing, for a model with ``missing="ignore"``.
+        max_iter : int, default=1000
+            Rounds, at most.
+        tol : float, default=1e-5
+            In scaled units, >= 0.
+
+        Returns
+        -------
+        array like X
+            Observed entries, and the padding of sequences, are as they were.
+
+        Raises
+        ------
+        ValueError
+            If targets had another shape than X, or a setting is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from narrows import Autoencoder
+        >>> X = np.linspace(-1, 1, 50)[:, None] * [1.0, 2.0, -1.0]
+        >>> model = Autoencoder(1, hidden_layer_sizes=(), missing="ignore", random_state=0).fit(X)
+        >>> model.impute([[0.5, np.nan, -0.5]]).round(3)
+        array([[ 0.5,  1. , -0.5]])
+        """
+        model, index = self._model_of(self), self._level(None)
+        _imputing.check(max_iter, tol, self._event_shape, self._target_shape)
+        rows = self._known_rows(X)
+        values = rows.read(0, len(rows))
+        if not _rows.check_finite("X", rows, self.missing, self._sequential):
+            return self._like(X, values.copy())
+        x, seen = _rows.scaled(rows, self._input_scale, self._input_mean, self._dtype)
+        if self._sequential:
+            x = _rows.ended(x, seen, rows.shape[0])
+
+        def rebuild(x: torch.Tensor) -> torch.Tensor:
+            outputs = self._until_end(x, model.decode(model.encode(x), index))
+            return self._input_scale.apply(self._to_data(outputs).reshape(x.shape), self._dtype)
+
+        missing = torch.from_numpy(np.isnan(values)).reshape(x.shape) & ~x.isnan()
+        with torch.no_grad():
+            x = _imputing.refilled(x, missing, rebuild, max_iter, tol)
+        filled: Array = self._input_scale.invert(x.double()).numpy().reshape(values.shape)
+        return self._like(X, np.where(np.isnan(values), filled, values).astype(values.dtype))
 
     def _like(self, X: Any, values: Array) -> Array | list[Array]:
         return sequences.like(X, values) if self._sequential else values
