@@ -276,3 +276,15 @@ def test_codes_of_the_stack_may_be_bounded():
     codes = stack(code=Plain("sigmoid"), training=Training(patience=2)).fit_transform(table())
     assert codes.min() >= 0
     assert codes.max() <= 1
+
+
+def test_missing_entries_are_not_rebuilt_under_another_target():
+    X = table()
+    X[3, 1] = np.nan
+    stack(missing="ignore").fit(X)
+    message = (
+        "X has missing entries, and its layers learn to rebuild X while the target is another. "
+        "Fill them first: Autoencoder(5, missing='ignore').fit(X).impute(X), say."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        stack(missing="ignore").fit(X, target=table()[:, :2])

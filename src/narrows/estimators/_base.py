@@ -107,6 +107,8 @@ class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
         rows, targets = self._learn_rows(X, target, settings)
         settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=2)
+        if settings.choice.schedule is not None and self._has_target:
+            _guards.refuse_holes(rows, self)
         children = _fitting.seeds(self.random_state, 2 + self.n_init)
         train, held = _rows.divided(
             rows,

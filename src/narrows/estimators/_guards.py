@@ -37,6 +37,15 @@ def refuse_failure(history: History) -> None:
         )
 
 
+def refuse_holes(rows: Source, estimator: Any) -> None:
+    """Raise ValueError if layers that rebuild X, under another target, have entries missing."""
+    if _rows.check_finite("X", rows, estimator.missing):
+        raise ValueError(
+            "X has missing entries, and its layers learn to rebuild X while the target is another. "
+            "Fill them first: Autoencoder(5, missing='ignore').fit(X).impute(X), say."
+        )
+
+
 def check_range(likelihood: Likelihood, targets: Source) -> None:
     """Raise ValueError for targets outside the range of the likelihood."""
     for _, block in _rows.chunks(targets):
