@@ -214,7 +214,8 @@ def tsne_divergence(
     It fails to compare perplexities or numbers of rows, which change its range.
 
     With :math:`\beta_i` such that the row :math:`p_{\cdot|i}` has the perplexity asked for (where
-    more rows than that are the nearest alike, it is even over these), n rows, K components and :math:`\nu = \max(K - 1, 1)`, the Kullback-Leibler divergence is
+    more rows than that are the nearest alike, it is even over these), n rows, K components and
+    :math:`\nu = \max(K - 1, 1)`, the Kullback-Leibler divergence is
 
     .. math:: \sum_{i \ne j} p_{ij} \ln \frac{p_{ij}}{q_{ij}}, \quad
               p_{j|i} \propto e^{-\beta_i \|x_i - x_j\|^2}, \quad
