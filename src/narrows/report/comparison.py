@@ -159,7 +159,7 @@ def compare(
     ridge are chosen on a fifth of at most 2000 training rows. t-SNE and UMAP rebuild nothing and
     are compared by `metrics` alone, t-SNE embedding the held-out rows themselves. All are measured
     by squared error, models with another likelihood by that of their means. Missing entries enter
-    these methods and the metrics as means.
+    these methods and the metrics as means; t-SNE's divergence of a constant code is NaN.
 
     Parameters
     ----------
@@ -177,8 +177,7 @@ def compare(
     metrics : sequence of {"trustworthiness", "continuity", "neighbour overlap", \
 "t-SNE divergence"}
         What else to measure: how well codes keep the neighbours of at most 2000 held-out rows, in
-        the space of the FVE, of at least 11; see `narrows.metrics`. t-SNE's divergence of a
-        constant code is NaN.
+        the space of the FVE; see `narrows.metrics`.
     test_fraction : float, default=0.2
         Share of the rows held out, in (0, 1).
     split : {"random", "blocks", "groups"}, default="random"
