@@ -1,5 +1,6 @@
 """Curves of anomaly scores against references and brute force."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -129,6 +130,22 @@ def test_curves_follow_the_order_of_scores_alone(curve, scored):
     )
     np.testing.assert_allclose(second.value, first.value)
     np.testing.assert_allclose(second.low, first.low)
+
+
+@each_curve
+@pytest.mark.parametrize(
+    "kind", [list, *(np.dtype(name).type for name in ("uint8", "int8", "bool", "float16"))]
+)
+def test_scores_are_numbers_of_any_kind(curve, kind, rng):
+    y = rng.permutation(np.repeat([0, 1], [30, 10]))
+    score = rng.integers(0, 2 if kind is np.bool_ else 5, 40)
+    found = curve(y.tolist(), score.tolist() if kind is list else score.astype(kind))
+    expected = curve(y, score.astype(float))
+    np.testing.assert_array_equal(found.thresholds, expected.thresholds)
+    assert found.thresholds.dtype == np.float64
+    for field in dataclasses.fields(found):
+        own, other = getattr(found, field.name), getattr(expected, field.name)
+        assert np.array_equal(*(getattr(part, "value", part) for part in (own, other)))
 
 
 # Precision and recall

@@ -521,6 +521,39 @@ def test_a_module_learns_codes_at_any_size():
     assert (bagged.predict(X, return_std=True)[1] > 0).all()
 
 
+def test_a_setting_changed_after_the_fit_leaves_the_module_alone():
+    model = ModuleRegressor(network, max_epochs=2, random_state=0).fit(X, Y)
+    before = model.predict(X)
+    model.set_params(training=Training(precision="float64"))
+    assert np.array_equal(model.predict(X), before)
+
+
+def test_no_batch_is_a_single_row():
+    sizes = []
+
+    class Counting(torch.nn.Sequential):
+        def forward(self, x):
+            if self.training:
+                sizes.append(len(x))
+            return super().forward(x)
+
+    def normalised(n_features, n_outputs):
+        hidden = torch.nn.Linear(n_features, 4), torch.nn.BatchNorm1d(4)
+        return Counting(*hidden, torch.nn.Linear(4, n_outputs))
+
+    all_rows = Training(validation_fraction=0.0)
+    settings = {"max_epochs": 1, "random_state": 0, "training": all_rows}
+    for n_rows, batch_size, expected in (
+        (65, 32, [33, 32]),
+        (64, 32, [32, 32]),
+        (7, 2, [4, 3]),
+        (9, 8, [9]),
+    ):
+        sizes.clear()
+        ModuleRegressor(normalised, batch_size=batch_size, **settings).fit(X[:n_rows], Y[:n_rows])
+        assert sizes == expected
+
+
 def test_groups_stay_together():
     groups = np.arange(len(X)) // 50
     by_groups = Training(split="groups")

@@ -1,14 +1,16 @@
 """The comparison with linear methods: their formulas, equal rows, equal space."""
 
 import json
+import re
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA, FactorAnalysis, KernelPCA
 
-from narrows import Autoencoder, Bernoulli, HierarchicalAutoencoder
+from narrows import Autoencoder, Bernoulli, HierarchicalAutoencoder, Plain
 from narrows.data.split import split_rows
 from narrows.metrics import fraction_of_variance_explained, trustworthiness, tsne_divergence
 from narrows.report import Comparison, compare, pca_fve
@@ -90,6 +92,23 @@ def test_kernel_pca_is_that_of_sklearn_with_the_best_settings(X: np.ndarray) -> 
     ]
     shares = [abs(one.transform(test)) for one in each]
     assert any(np.allclose(share, abs(found.codes), atol=1e-6) for share in shares)
+
+
+def test_kernel_pca_takes_the_rows_in_chunks(
+    X: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = standardised(X)
+    (whole,) = BASELINES["kernel PCA"](train, test, [3], 0)
+    sizes: list[int] = []
+    transform = KernelPCA.transform
+    monkeypatch.setattr(
+        KernelPCA, "transform", lambda self, rows: sizes.append(len(rows)) or transform(self, rows)
+    )
+    monkeypatch.setattr("narrows.report.baselines.CHUNK", 7)
+    (found,) = BASELINES["kernel PCA"](train, test, [3], 0)
+    assert sizes[-3:] == [7, 7, 2]
+    np.testing.assert_allclose(found.codes, whole.codes, rtol=1e-9)
+    np.testing.assert_allclose(found.rows, whole.rows, rtol=1e-9)
 
 
 # Neighbours
@@ -182,6 +201,43 @@ def test_neighbours_of_many_rows_are_compared_on_some(
     assert (
         few.metrics["trustworthiness"]["PCA"] != all_rows.metrics["trustworthiness"]["PCA"]
     ).all()
+
+
+def test_a_constant_code_has_no_scale(X: np.ndarray) -> None:
+    model = Autoencoder(code=Plain(torch.zeros_like), **QUICK)
+    found = compare(X, {"dead": model}, 2, baselines=["PCA"], metrics=[*METRICS])
+    divergence = found.metrics["t-SNE divergence"]
+    assert np.isnan(divergence["dead"]).all()
+    assert np.isfinite(divergence["PCA"]).all()
+    assert np.isfinite(found.metrics["trustworthiness"]["dead"]).all()
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "message"),
+    [
+        (
+            50,
+            "metrics compare the neighbours of at least 11 held-out rows, but a split holds out "
+            "10 of 50. Write test_fraction=0.22, or metrics=().",
+        ),
+        (
+            8,
+            "metrics compare the neighbours of at least 11 held-out rows, but a split holds out "
+            "2 of 8. Write metrics=().",
+        ),
+    ],
+)
+def test_neighbours_of_too_few_rows_are_refused_before_any_fit(
+    X: np.ndarray, n_rows: int, message: str
+) -> None:
+    fits: list[object] = []
+    for metric in METRICS:
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            compare(X[:n_rows], metrics=[metric], on_fit=lambda *fit: fits.append(fit))
+    assert not fits
+    enough = compare(X[:50], (), 1, baselines=["PCA"], metrics=[*METRICS], test_fraction=0.22)
+    assert enough.n_test == 11
+    assert all(np.isfinite(values["PCA"]).all() for values in enough.metrics.values())
 
 
 # More of linear methods

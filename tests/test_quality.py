@@ -114,6 +114,10 @@ def reference_divergence(X, Z, perplexity):
         def row(log_precision, d=squared[0][i, others]):
             return softmax(-np.exp(log_precision) * d)
 
+        nearest = np.isclose(squared[0][i, others], squared[0][i, others].min(), atol=1e-12)
+        if nearest.sum() >= perplexity:
+            conditional[i, others] = nearest / nearest.sum()
+            continue
         root = brentq(lambda x: np.exp(entropy(row(x))) - perplexity, -20, 20, xtol=1e-13)
         conditional[i, others] = row(root)
     p = (conditional + conditional.T) / (2 * n)
@@ -154,6 +158,24 @@ def test_tsne_divergence_of_repeated_rows(rng):
     near, far = np.repeat(10 * np.eye(4), 20, axis=0), rng.permutation(np.repeat(np.eye(4), 20, 0))
     assert np.isfinite(tsne_divergence(X, near, 5))
     assert tsne_divergence(X, near, 5) < tsne_divergence(X, far, 5)
+
+
+@pytest.mark.parametrize("perplexity", [5.0, 15.0])
+def test_tsne_divergence_where_more_rows_repeat_than_the_perplexity(rng, perplexity):
+    """Tables of yes and no: rows repeat, and many others are the nearest alike."""
+    X = (rng.random((300, 4)) < 0.4) * [0.3, 1.7, 0.9, 1.1]
+    for Z in (X @ rng.normal(size=(4, 2)), X):
+        expected = reference_divergence(X, Z, perplexity)
+        assert tsne_divergence(X, Z, perplexity) == pytest.approx(expected, rel=1e-6)
+
+
+def test_equal_rows_are_no_distance_apart(rng):
+    X = np.repeat(rng.normal(size=(30, 7)) + 1e3, 4, axis=0)
+    squared = neighbours._distances(X, slice(0, 120))
+    exact = ((X[:, None] - X) ** 2).sum(-1)
+    np.fill_diagonal(exact, np.inf)
+    np.testing.assert_array_equal(squared == 0, exact == 0)
+    np.testing.assert_allclose(squared, exact, rtol=1e-10)
 
 
 @pytest.mark.parametrize("metric", NEIGHBOURHOOD)

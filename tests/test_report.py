@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_array
+from scipy.stats import circstd
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
-from narrows import L1, Autoencoder, Dense, HierarchicalAutoencoder, Training
+from narrows import L1, Autoencoder, Dense, HierarchicalAutoencoder, Plain, Training
 from narrows.metrics import clustering_agreement, round_trip, trustworthiness
 from narrows.parts import ESTIMATORS, load
 from narrows.report.blocks import bar, drawable, number, share
@@ -168,6 +170,35 @@ def test_quality_of_the_code_is_what_the_metrics_say(folder):
     back = round_trip(model, codes).r2
     assert {share(value) for value in back} <= set(cells)
     assert any(re.fullmatch(r"(column \d [+−]\d\.\d\d(, )?){3}", cell) for cell in cells)
+
+
+def test_what_an_angle_changes_is_its_range_once_around(folder):
+    angle = np.random.default_rng(0).uniform(-np.pi, np.pi, 200)
+    X = np.column_stack([np.cos(angle), np.sin(angle), 0.3 * np.cos(2 * angle), 0.5 + 0 * angle])
+    X += 0.05 * np.random.default_rng(1).normal(size=X.shape)
+    model = Autoencoder(2, circular=(0,), code=Plain("relu"), **SMALL).fit(X)
+    cells = Tags(report(model, X, folder / "angle.html", train=X).read_text("utf-8")).cells
+    last = len(cells) - cells[::-1].index("component 1 (angle)")
+    deviation, _, changes, fires = cells[last : last + 4]
+    assert fires == "–"
+    codes = model.transform(X).astype(float)
+    assert deviation == number(circstd(codes[:, 0], high=np.pi, low=-np.pi))
+    once = np.linspace(-np.pi, np.pi, 3000)
+    grid = np.column_stack([once, np.full(3000, np.median(codes[:, 1]))])
+    moved = np.ptp(model.inverse_transform(grid), axis=0) / X.std(0)
+    named = re.findall(r"column (\d) (\d\.\d\d)(?:, |$)", changes)
+    assert [int(j) for j, _ in named] == np.argsort(-moved)[:3].tolist()
+    np.testing.assert_allclose([float(by) for _, by in named], np.sort(moved)[:0:-1], atol=0.02)
+
+
+def test_a_code_that_is_constant_has_a_page(folder):
+    model = Autoencoder(2, code=Plain(torch.zeros_like), **SMALL).fit(TRAIN)
+    classes = (TEST[:, 0] > 0).astype(int)
+    path = report(model, TEST, folder / "constant.html", train=TRAIN, labels=classes)
+    cells = whole_and_alone(path.read_text("utf-8")).cells
+    own, pca = cells[cells.index("t-SNE divergence") + 1 :][:2]
+    assert own == "–"
+    assert float(pca) > 0
 
 
 def test_missing_entries_and_a_stream_in_passes(folder):

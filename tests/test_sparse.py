@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from helpers import quick, table
-from narrows import Autoencoder, Dense, KLSparsity, Plain, Revival, SparseAutoencoder, TopK
+from narrows import Autoencoder, Dense, KLSparsity, Mixed, Plain, Revival, SparseAutoencoder, TopK
 from narrows.data.batches import Batch
 from narrows.estimators.sparse import SPARSITIES
 from narrows.nn.code import Layout
@@ -27,6 +27,7 @@ def sparse_rows(n_rows=1500, n_parts=20, n_values=12, seed=0):
 
 def fitted(sparsity="l1", X=None, **settings):
     own = {"max_epochs": 5, "hidden_layer_sizes": (), "n_components": 8, "sparsity": sparsity}
+    own |= {"k": 2} if sparsity == "top_k" else {}
     return SparseAutoencoder(**quick(**{**own, **settings})).fit(table() if X is None else X)
 
 
@@ -197,6 +198,60 @@ def test_the_laplace_reading_is_a_density():
         fitted("top_k").joint_score_samples(X)
 
 
+def test_missing_entries_have_no_density():
+    """A row without some entries is a row of the others: what these add is a density of its own."""
+    X = table()
+    X[::2, 4:] = np.nan
+    model = fitted(X=X, missing="ignore", strength=0.6)
+    scaled = [
+        (rows - np.nanmean(X, 0)) / np.nanstd(X, 0)
+        for rows in (X, model.reconstruct(X).astype(float))
+    ]
+    prior = stats.expon.logpdf(model.transform(X).astype(float), scale=1 / 0.3).sum(1)
+    expected = prior + np.nansum(stats.norm.logpdf(*scaled), axis=1)
+    np.testing.assert_allclose(model.joint_score_samples(X), expected, rtol=1e-3)
+
+
+def test_squared_errors_beside_nats_are_of_variance_one_half():
+    X = np.column_stack([table(n_values=4), table("bernoulli", n_values=2)])[:, [0, 4, 2, 3, 5, 1]]
+    model = fitted(X=X, likelihood=Mixed([("bernoulli", [1, 4])]), strength=0.6)
+    real, binary, mean = [0, 2, 3, 5], [1, 4], model.reconstruct(X).astype(float)
+    error = ((X - mean) / X.std(0))[:, real]
+    expected = (
+        stats.expon.logpdf(model.transform(X).astype(float), scale=1 / 0.6).sum(1)
+        + stats.norm.logpdf(error, scale=np.sqrt(0.5)).sum(1)
+        + stats.bernoulli.logpmf(X[:, binary], mean[:, binary]).sum(1)
+    )
+    np.testing.assert_allclose(model.joint_score_samples(X), expected, rtol=1e-3)
+    alone = fitted(X=X[:, real], likelihood=Mixed([("gaussian", [0, 1])]), strength=0.6)
+    plain = fitted(X=X[:, real], strength=0.6)
+    np.testing.assert_allclose(
+        alone.joint_score_samples(X[:, real]), plain.joint_score_samples(X[:, real]), rtol=1e-6
+    )
+
+
+def test_large_offsets_change_no_effect():
+    X = np.round(table() * 1024) / 1024  # so that adding the offset rounds nothing
+    near, far = (fitted(X=X + offset).unit(X + offset, 1) for offset in (0.0, 2.0**27))
+    assert np.abs(near.weights).max() > 0.1
+    np.testing.assert_array_equal(far.features, near.features)
+    np.testing.assert_allclose(far.weights, near.weights, rtol=1e-3)
+
+
+@pytest.mark.parametrize("output", ["angle", "cos_sin"])
+def test_units_are_the_columns_of_the_codes(output):
+    X = table()
+    model = fitted("top_k", X, circular=(0,), circular_output=output)
+    codes = model.transform(X)
+    n = codes.shape[1]
+    assert n == len(model.get_feature_names_out())
+    np.testing.assert_array_equal(model.firing_rates(X), (codes != 0).mean(0))
+    assert set(model.dead_units(X)) == set(np.flatnonzero(~codes.any(0)))
+    np.testing.assert_array_equal(model.unit(X, n - 1).activations, -np.sort(-codes[:, -1])[:10])
+    with pytest.raises(ValueError, match=f"^unit={n} must be from 0 to {n - 1}.$"):
+        model.unit(X, n)
+
+
 def test_what_a_unit_answers_to():
     X = table()
     model = fitted(X=X, strength=0.01, max_epochs=20)
@@ -222,6 +277,21 @@ def test_what_a_unit_answers_to():
         (
             {"sparsity": "top_k", "k": 0},
             "k=0 of TopK must be a whole number, at least 1.",
+        ),
+        (
+            {"sparsity": "top_k", "k": 8},
+            "k=8 keeps all units of n_components=8, so no row would have a sparse code. Write k=2, "
+            "or more components.",
+        ),
+        (
+            {"sparsity": "top_k", "k": 8, "n_components": 10, "circular": (0, 3)},
+            "k=8 keeps all units of n_components=10, 2 of them circular, so no row would have a "
+            "sparse code. Write k=2, or more components.",
+        ),
+        (
+            {"sparsity": "top_k", "n_components": 1},
+            "k=2 keeps all units of n_components=1, so no row would have a sparse code. Write more "
+            "components.",
         ),
         (
             {"sparsity": "top_k", "layers": (1,)},

@@ -21,6 +21,7 @@ from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
+from narrows.nn.modules import tensors_of
 
 Factory = Callable[[int, int], nn.Module]
 
@@ -42,7 +43,8 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
     max_epochs : int, default=200
         Passes over the training rows, at most: the learning rate falls towards this one.
     batch_size : int, default=128
-        Rows per step.
+        Rows per step; one or two more where the last step would be left with a single row, of
+        which batch normalisation can make nothing.
     learning_rate : float, default=5e-3
         Full speed of the optimiser, > 0.
     random_state : int, RandomState, Generator or None, default=None
@@ -167,7 +169,8 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
     def _train(
         self, training: Training, parts: list[Batch], order: np.random.SeedSequence
     ) -> loop.History:
-        train, *held = (Batches(part, self.batch_size) for part in parts)
+        train = Batches(parts[0], self._batch_size(len(parts[0])))
+        held = [Batches(part, self.batch_size) for part in parts[1:]]
         model = Restart(self.module_).to(train.rows.x.device)
         work = self.batch_size * sum(parameter.numel() for parameter in model.parameters())
         with ExitStack() as stack:
@@ -186,6 +189,13 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
             )
         model.give_back(self.module_)
         return history
+
+    def _batch_size(self, n_rows: int) -> int:
+        """Return the first size from `batch_size` up that leaves no single row at the end."""
+        size = int(self.batch_size)
+        while 1 < size < n_rows and n_rows % size == 1:
+            size += 1
+        return size
 
     def check_sizes(self, n_features: int, n_outputs: int) -> None:
         """Raise ValueError unless the module maps rows of that many features to as many outputs."""
@@ -238,7 +248,8 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype="numeric", reset=False)
-        x = self._tensor(self._input.transform(X))
+        dtype = next(self.module_.parameters()).dtype  # that of the fit, whatever is set since
+        x = torch.as_tensor(self._input.transform(X), dtype=dtype)
         with torch.no_grad():
             parts = [self.module_(part) for part in x.split(_fitting.EVALUATION_ROWS)]
         outputs = torch.cat(parts).reshape(len(x), -1).double().numpy()
@@ -259,8 +270,8 @@ class Restart(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._of = (module,)  # in a tuple, its tensors are not registered a second time
-        self._names = {name: name.replace(".", "/") for name in _tensors(module)}
-        for name, tensor in _tensors(module).items():
+        self._names = {name: name.replace(".", "/") for name in tensors_of(module)}
+        for name, tensor in tensors_of(module).items():
             kept = tensor.detach().clone()[None]
             if tensor.requires_grad:
                 self.register_parameter(self._names[name], nn.Parameter(kept))
@@ -278,13 +289,9 @@ class Restart(nn.Module):
 
     def give_back(self, module: nn.Module) -> None:
         """Write the tensors into a module, for evaluation."""
-        for name, tensor in _tensors(module).items():
+        for name, tensor in tensors_of(module).items():
             tensor.data.copy_(getattr(self, self._names[name]).detach()[0])
         module.eval()
-
-
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code, Plain, TopK
 from narrows.nn.dense import Dense
 from narrows.objective.likelihoods import Gaussian, Likelihood
+from narrows.objective.mixed import Mixed
 from narrows.objective.penalties import L1, KLSparsity, Penalty, Revival
 
 SPARSITIES = ("l1", "kl", "top_k")
@@ -50,7 +51,8 @@ class SparseAutoencoder(BaseAutoencoder):
     Use it to find the parts that rows are made of: each unit stands for one, and most are silent
     for most rows. More units than features are usual. The decoder's weights of each unit are of
     length one, so that a code cannot shrink while the decoder grows; units that have fallen silent
-    are asked for what the others miss. It starts from random weights, not as PCA.
+    are asked for what the others miss. It starts from random weights, not as PCA. An `architecture`
+    decides both itself: ``Dense((32,), unit_norm=True, init="random")`` does the same.
 
     Minimises ``loss(t, D(h)) + strength Σ_k |h_k|`` (Olshausen & Field 1996, 10.1038/381607a0), or
     with ``strength Σ_k KL(rate ‖ mean of h_k)`` (Lee, Ekanadham & Ng 2008, NIPS 20), or keeps the k
@@ -68,7 +70,7 @@ class SparseAutoencoder(BaseAutoencoder):
     rate : float, default=0.05
         Mean activation that "kl" asks for, in (0, 1).
     k : int, default=8
-        Units that "top_k" keeps for each row.
+        Units that "top_k" keeps for each row, fewer than there are.
     layers : sequence of int, default=()
         Hidden layers of the encoder, from 1, that are penalised as the code is, by "l1" or "kl".
     revival : bool, default=True
@@ -151,6 +153,8 @@ class SparseAutoencoder(BaseAutoencoder):
 
     def _choose_parts(self) -> Choice:
         check_name("sparsity", self.sparsity, SPARSITIES)
+        if self.sparsity == "top_k" and self.code is None:
+            self._check_k()
         unit = Dense(self.hidden_layer_sizes, self.activation, unit_norm=True, init="random")
         own = {"l1": Plain("relu"), "kl": Plain("sigmoid"), "top_k": TopK(self.k)}[self.sparsity]
         return choose(
@@ -159,6 +163,18 @@ class SparseAutoencoder(BaseAutoencoder):
             code=own if self.code is None else self.code,
             penalties=self._penalties(),
         )
+
+    def _check_k(self) -> None:
+        """Raise ValueError where all units would be kept; circular components do not count."""
+        n_angles = int(np.size(self.circular))
+        n = self.n_components - n_angles
+        if hasattr(self.k, "__index__") and self.k >= n:
+            circular = f", {n_angles} of them circular" if n_angles else ""
+            raise ValueError(
+                f"k={self.k} keeps all units of n_components={self.n_components}{circular}, so no "
+                "row would have a sparse code. Write "
+                + (f"k={max(1, n // 4)}, or more components." if n > 1 else "more components.")
+            )
 
     def _penalties(self) -> list[Penalty]:
         """Return the penalty of the code and of hidden layers, and what wakes silent units."""
@@ -174,9 +190,13 @@ class SparseAutoencoder(BaseAutoencoder):
         return [*(L1(self.strength, layer) for layer in where), *waking]
 
     def firing_rates(self, X: Any) -> Float[np.ndarray, " unit"]:
-        """Return the share of the rows on which each unit is not 0; under "kl", its mean."""
-        codes = self._pairs(X)
-        return codes.mean(0) if self.sparsity == "kl" else (codes != 0).mean(0)
+        """Return the share of the rows on which each unit is not 0; under "kl", its mean.
+
+        Units are the columns of `transform`.
+        """
+        codes = self.transform(X)
+        fires = codes if self.sparsity == "kl" else codes != 0
+        return fires.mean(0, dtype=np.float64)
 
     def dead_units(self, X: Any) -> Int[np.ndarray, " dead"]:
         """Return the units, from 0, that are silent on all rows (under "kl", below 0.1 %)."""
@@ -190,7 +210,7 @@ class SparseAutoencoder(BaseAutoencoder):
         ----------
         X : like `fit`
         unit : int
-            From 0.
+            Column of `transform`, from 0.
         n_features, n_rows : int, default=10
             How many of each, at most.
         """
@@ -208,7 +228,7 @@ class SparseAutoencoder(BaseAutoencoder):
         step = np.zeros_like(mean)
         step[0, unit] = max(float(np.abs(codes[:, unit]).max()), 1e-3)
         without, added = mean * (step == 0), step
-        ends = self.inverse_transform(np.concatenate([without, without + added]))
+        ends = self._decoded(np.concatenate([without, without + added]), None)
         return (ends[1] - ends[0]) / step[0, unit]
 
     def joint_score_samples(self, X: Any) -> Float[np.ndarray, " row"]:
@@ -217,7 +237,8 @@ class SparseAutoencoder(BaseAutoencoder):
         The Laplace reading of "l1": ``ln p(h) = Σ_k ln(λ/2) - λ|h_k|`` for units of either sign,
         ``ln λ - λ h_k`` for units from 0 up, with λ = strength / 2: squared error is minus two
         times the logarithm of a normal density of unit width in scaled units. Of other likelihoods,
-        whose loss is minus the logarithm of their density, λ = strength.
+        whose loss is minus the logarithm of their density, λ = strength; beside them, in `Mixed`,
+        squared error is that of a normal density of variance 1/2. Missing entries do not count.
         """
         if self.sparsity != "l1" or not self.strength > 0:
             raise ValueError(
@@ -225,13 +246,32 @@ class SparseAutoencoder(BaseAutoencoder):
                 f"{self.sparsity!r}, strength={self.strength}. Write score_samples(X)."
             )
         loss, codes = -self.score_samples(X).astype(np.float64), self._pairs(X)
-        n_values = self._model_of(self).blueprint.n_outputs
-        squared = isinstance(self._model.blueprint.likelihood, Gaussian)
-        rate = self.strength / 2 if squared else self.strength
-        likelihood = -loss / 2 - n_values / 2 * np.log(2 * np.pi) if squared else -loss
-        positive = self._positive()
-        prior = np.log(rate / (1 if positive else 2)) - rate * np.abs(codes)
+        groups = self._groups()
+        halves = 2 if all(isinstance(kind, Gaussian) for kind, _ in groups) else 1
+        rate, n_squared = self.strength / halves, self._n_squared(X, groups)
+        likelihood = -loss / halves - n_squared / 2 * np.log(halves * np.pi)
+        prior = np.log(rate / (1 if self._positive() else 2)) - rate * np.abs(codes)
         return likelihood + prior.sum(1)
+
+    def _groups(self) -> Sequence[tuple[Likelihood, Sequence[int]]]:
+        """Return each likelihood with the values it is for."""
+        blueprint = self._model.blueprint
+        if isinstance(blueprint.likelihood, Mixed):
+            return blueprint.likelihood.groups
+        return [(blueprint.likelihood, range(blueprint.n_outputs))]
+
+    def _n_squared(
+        self, X: Any, groups: Sequence[tuple[Likelihood, Sequence[int]]]
+    ) -> Float[np.ndarray, " row"]:
+        """Return how many squared errors of observed values each row has."""
+        squared = [j for kind, columns in groups if isinstance(kind, Gaussian) for j in columns]
+        counts = [
+            np.full(len(batch), len(squared))
+            if batch.observed is None
+            else batch.observed[:, squared].sum(1).numpy()
+            for batch in self._batches(*self._checked_pair(X, None), None)
+        ]
+        return np.concatenate(counts).astype(np.float64)
 
     def _positive(self) -> bool:
         """Return whether units are never negative."""

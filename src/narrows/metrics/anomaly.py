@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 from scipy.special import betaincinv
 from scipy.stats import rankdata
 
@@ -159,9 +160,7 @@ class ROC:
     n_background: int
 
 
-def roc(
-    y: Shaped[np.ndarray, "row"], score: Float[np.ndarray, "same_row"], confidence: float = 0.95
-) -> ROC:
+def roc(y: ArrayLike, score: ArrayLike, confidence: float = 0.95) -> ROC:
     r"""Return the receiver operating characteristic with its intervals, and the area under it.
 
     Use it to compare scores whatever the share of anomalies. It fails to show what a score is
@@ -179,7 +178,7 @@ def roc(
     y : array of shape (row,)
         1 for an anomaly, 0 for a normal row; both must occur.
     score : array of shape (row,)
-        Anomaly score, higher for what is more anomalous.
+        Anomaly score, of any kind of number, higher for what is more anomalous.
     confidence : float, default=0.95
         Confidence level of the intervals, in (0, 1), at each threshold on its own.
 
@@ -216,14 +215,14 @@ def roc(
     >>> round(found.auc, 2), round(found.auc_error, 2)
     (0.74, 0.02)
     """
-    anomaly = _check(y, score, confidence)
-    thresholds, signal, background = _counts(anomaly, score)
+    anomaly, scores = _check(y, score, confidence)
+    thresholds, signal, background = _counts(anomaly, scores)
     signal, background = np.append(0, signal), np.append(0, background)
     return ROC(
         np.append(np.inf, thresholds),
         Efficiency(signal, signal[-1], confidence),
         Efficiency(background, background[-1], confidence),
-        *_area(score[anomaly], score[~anomaly]),
+        *_area(scores[anomaly], scores[~anomaly]),
         int(signal[-1]),
         int(background[-1]),
     )
@@ -260,9 +259,7 @@ class PrecisionRecall:
     prevalence: float
 
 
-def precision_recall(
-    y: Shaped[np.ndarray, "row"], score: Float[np.ndarray, "same_row"], confidence: float = 0.95
-) -> PrecisionRecall:
+def precision_recall(y: ArrayLike, score: ArrayLike, confidence: float = 0.95) -> PrecisionRecall:
     r"""Return precision against recall, with intervals.
 
     Use it to see how many of the rows called anomalies are. It fails to compare data sets whose
@@ -275,7 +272,7 @@ def precision_recall(
     y : array of shape (row,)
         1 for an anomaly, 0 for a normal row; both must occur.
     score : array of shape (row,)
-        Anomaly score, higher for what is more anomalous.
+        Anomaly score, of any kind of number, higher for what is more anomalous.
     confidence : float, default=0.95
         Confidence level of the intervals, in (0, 1), at each threshold on its own.
 
@@ -305,12 +302,13 @@ def precision_recall(
     >>> round(found.average_precision, 3), found.prevalence
     (0.833, 0.5)
     """
-    thresholds, signal, background = _counts(_check(y, score, confidence), score)
+    anomaly, scores = _check(y, score, confidence)
+    thresholds, signal, background = _counts(anomaly, scores)
     precision = Efficiency(signal, signal + background, confidence)
     recall = Efficiency(signal, signal[-1], confidence)
     average = np.diff(recall.value, prepend=0.0) @ precision.value
     return PrecisionRecall(
-        thresholds, precision, recall, float(average), float(signal[-1] / len(score))
+        thresholds, precision, recall, float(average), float(signal[-1] / len(scores))
     )
 
 
@@ -379,8 +377,8 @@ class SignificanceImprovement:
 
 
 def significance_improvement(
-    y: Shaped[np.ndarray, "row"],
-    score: Float[np.ndarray, "same_row"],
+    y: ArrayLike,
+    score: ArrayLike,
     confidence: float = 0.95,
     *,
     max_relative_error: float = 0.2,
@@ -404,7 +402,7 @@ def significance_improvement(
     y : array of shape (row,)
         1 for an anomaly, 0 for a normal row; both must occur.
     score : array of shape (row,)
-        Anomaly score, higher for what is more anomalous.
+        Anomaly score, of any kind of number, higher for what is more anomalous.
     confidence : float, default=0.95
         Confidence level c of the interval, in (0, 1), at each threshold on its own.
     max_relative_error : float, default=0.2
@@ -437,10 +435,10 @@ def significance_improvement(
     >>> bool(found.low[found.best] < found.maximum < found.high[found.best])
     True
     """
-    anomaly = _check(y, score, confidence)
+    anomaly, scores = _check(y, score, confidence)
     if not max_relative_error > 0:
         raise ValueError(f"max_relative_error is {max_relative_error}. Write: a number above 0")
-    thresholds, n_signal, n_background = _counts(anomaly, score)
+    thresholds, n_signal, n_background = _counts(anomaly, scores)
     both = (1 + confidence) / 2
     signal = Efficiency(n_signal, n_signal[-1], both)
     background = Efficiency(n_background, n_background[-1], both)
@@ -452,22 +450,27 @@ def _check_confidence(confidence: float) -> None:
         raise ValueError(f"confidence is {confidence}. Write: a number above 0 and below 1")
 
 
-def _check(y: np.ndarray, score: np.ndarray, confidence: float) -> np.ndarray:
-    """Return which rows are anomalies."""
+def _check(
+    y: ArrayLike, score: ArrayLike, confidence: float
+) -> tuple[Bool[np.ndarray, "row"], Float[np.ndarray, "row"]]:
+    """Return which rows are anomalies, and the scores as floating-point numbers."""
     _check_confidence(confidence)
-    if len(y) != len(score):
-        raise ValueError(f"y has {len(y)} rows, score has {len(score)}. Write: one score a row")
-    kinds = np.unique(y)
+    labels, scores = np.asarray(y), np.asarray(score, dtype=np.float64)
+    if len(labels) != len(scores):
+        raise ValueError(
+            f"y has {len(labels)} rows, score has {len(scores)}. Write: one score a row"
+        )
+    kinds = np.unique(labels)
     if not np.isin(kinds, [0, 1]).all():
         raise ValueError(
             f"y holds {kinds[:5].tolist()}. Write: 1 for an anomaly, 0 for a normal row"
         )
     if len(kinds) < 2:
         raise ValueError(f"y holds {kinds.tolist()} alone. Write: both anomalies and normal rows")
-    if not np.isfinite(score).all():
-        count = len(score) - np.isfinite(score).sum()
+    if not np.isfinite(scores).all():
+        count = len(scores) - np.isfinite(scores).sum()
         raise ValueError(f"score holds {count} values that are not finite. Write: finite scores")
-    return np.asarray(y == 1)
+    return np.asarray(labels == 1), scores
 
 
 def _counts(anomaly: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -476,7 +479,7 @@ def _counts(anomaly: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndar
     falling = score[order]
     last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
     signal = np.cumsum(anomaly[order])[last]
-    return falling[last].astype(np.float64), signal, last + 1 - signal
+    return falling[last], signal, last + 1 - signal
 
 
 def _area(signal: np.ndarray, background: np.ndarray) -> tuple[float, float]:

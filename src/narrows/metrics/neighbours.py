@@ -16,6 +16,8 @@ from sklearn.metrics import euclidean_distances
 MAX_ENTRIES = 2**22
 MAX_STEPS = 100
 TOLERANCE = 1e-10
+CLOSE = 1e-2
+TIED = 1e-9
 SCALES = np.geomspace(0.1, 1e3, 17)
 
 
@@ -211,8 +213,9 @@ def tsne_divergence(
     which t-SNE chooses and most other methods leave free: compare those with ``rescale=True``.
     It fails to compare perplexities or numbers of rows, which change its range.
 
-    With :math:`\beta_i` such that the row :math:`p_{\cdot|i}` has the perplexity asked for, n
-    rows, K components and :math:`\nu = \max(K - 1, 1)`, the Kullback-Leibler divergence is
+    With :math:`\beta_i` such that the row :math:`p_{\cdot|i}` has the perplexity asked for (where
+    more rows than that are the nearest alike, it is even over these), n rows, K components and
+    :math:`\nu = \max(K - 1, 1)`, the Kullback-Leibler divergence is
 
     .. math:: \sum_{i \ne j} p_{ij} \ln \frac{p_{ij}}{q_{ij}}, \quad
               p_{j|i} \propto e^{-\beta_i \|x_i - x_j\|^2}, \quad
@@ -271,7 +274,7 @@ def tsne_divergence(
     if not rescale:
         return float(_divergences(X, Z, precision, offset, np.ones(1))[0])
     spread = np.sqrt(2 * Z.var(axis=0, dtype=np.float64).sum())
-    if spread == 0:
+    if not np.ptp(Z, axis=0).any():
         raise ValueError("Z is constant and has no scale. Write: rescale=False")
     scales = SCALES / spread
     for _ in range(3):
@@ -317,9 +320,13 @@ def _own(block: slice) -> tuple[np.ndarray, np.ndarray]:
 def _distances(points: np.ndarray, block: slice) -> np.ndarray:
     """Return squared distances of a block's rows to all; infinite to themselves."""
     centred = points - points.mean(axis=0, dtype=np.float64)
-    squared = euclidean_distances(centred[block], centred, squared=True)
+    squared = np.asarray(euclidean_distances(centred[block], centred, squared=True))
+    # Of close rows it is the difference of large numbers; of equal ones that is not 0.
+    size = np.einsum("rf,rf->r", centred, centred)
+    for row, near in enumerate(squared < CLOSE * (size[block, None] + size)):
+        squared[row, near] = np.square(centred[near] - centred[block.start + row]).sum(axis=1)
     squared[_own(block)] = np.inf
-    return np.asarray(squared)
+    return squared
 
 
 def _nearest(distances: np.ndarray, n_neighbors: int) -> np.ndarray:
@@ -334,12 +341,20 @@ def _calibrated(X: np.ndarray, perplexity: float) -> tuple[np.ndarray, np.ndarra
 
 
 def _precisions(distances: np.ndarray, entropy: float) -> np.ndarray:
-    """Return both numbers for each row of a block, by Newton's method in ln β, bracketed."""
+    """Return both numbers for each row of a block, by Newton's method in ln β, bracketed.
+
+    Where more rows are the nearest alike than the perplexity asks for, no β is large enough: the
+    others then weigh next to nothing.
+    """
     others = distances[np.isfinite(distances)].reshape(len(distances), -1)
     nearest = others.min(axis=1)
     others -= nearest[:, None]
+    tied = others <= TIED * nearest[:, None]
+    solved = np.log(tied.sum(axis=1)) < entropy - TOLERANCE
+    gap = np.where(tied, np.inf, others).min(axis=1)
+    gap = np.where(np.isfinite(gap), gap, np.where(nearest > 0, nearest, 1.0))
     mean = others.mean(axis=1)
-    x = -np.log(np.where(mean > 0, mean, 1.0))
+    x = np.where(solved, -np.log(np.where(mean > 0, mean, 1.0)), np.log(40.0 / gap))
     log_total = np.zeros_like(x)
     low, high = np.full_like(x, -np.inf), np.full_like(x, np.inf)
     rows = np.arange(len(x))
@@ -347,7 +362,7 @@ def _precisions(distances: np.ndarray, entropy: float) -> np.ndarray:
         log_total[rows], excess, fall = _entropy(others[rows], np.exp(x[rows]), entropy)
         low[rows] = np.where(excess > 0, x[rows], low[rows])
         high[rows] = np.where(excess > 0, high[rows], x[rows])
-        moving = np.abs(excess) > TOLERANCE
+        moving = solved[rows] & (np.abs(excess) > TOLERANCE)
         rows = rows[moving]
         if not len(rows):
             break

@@ -152,16 +152,11 @@ class Convolutional(Architecture):
         if not _whole(self.stride):
             raise ValueError(f"stride={self.stride!r} must be a whole number >= 1. Write 2.")
         check_dropout(self.dropout)
-        check_start(self, True)
+        check_start(self, True, True)
         if self.tied and sizes.event != sizes.target:
             raise ValueError(
                 f"tied=True needs a target of the input's shape, but the input has the shape "
                 f"{sizes.event} and the target {sizes.target}. Write tied=False."
-            )
-        if self.unit_norm and self.init == "pca":
-            raise ValueError(
-                "unit_norm=True shares the unit length between the hidden layers and the linear "
-                "path, which then is not PCA. Write init='random'."
             )
         if self.tied and self.unit_norm:
             raise ValueError(

@@ -92,12 +92,7 @@ class Dense(Architecture):
         """Return the hidden widths, after checking that the settings go together."""
         hidden = widths(self.hidden_layer_sizes)
         check_dropout(self.dropout)
-        check_start(self, bool(hidden))
-        if self.unit_norm and self.init == "pca" and self.decoder_widths():
-            raise ValueError(
-                "unit_norm=True shares the unit length between the hidden layers and the linear "
-                "path, which then is not PCA. Write init='random'."
-            )
+        check_start(self, bool(hidden), bool(self.decoder_widths()))
         if self.tied and sizes.n_values != sizes.n_outputs:
             raise ValueError(
                 f"tied=True needs a target of the input's size, but the input has {sizes.n_values} "

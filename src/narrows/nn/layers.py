@@ -274,16 +274,21 @@ def stages(layers: Sequence[Layer], settings: Architecture) -> list[Stage]:
     ]
 
 
-def check_start(settings: Any, hidden: bool) -> None:
-    """Raise ValueError unless the start is known, and there is a linear path for PCA."""
+def check_start(settings: Any, encoder_hidden: bool, decoder_hidden: bool) -> None:
+    """Raise ValueError unless the start is known, and PCA has a linear path, of its own length."""
     if settings.init not in INITS:
         raise ValueError(
             f"init={settings.init!r} is not known.{nearest(str(settings.init), INITS)} "
             f"Known are: {', '.join(INITS)}."
         )
-    if settings.init == "pca" and not settings.linear_path and hidden:
+    if settings.init == "pca" and not settings.linear_path and encoder_hidden:
         raise ValueError(
             "init='pca' starts the linear path, but linear_path=False. Write init='random'."
+        )
+    if settings.init == "pca" and settings.unit_norm and decoder_hidden:
+        raise ValueError(
+            "unit_norm=True shares the unit length between the hidden layers and the linear "
+            "path, which then is not PCA. Write init='random'."
         )
 
 

@@ -205,7 +205,7 @@ class ModuleNetwork(Network):
         self._template = (self._made(torch.Generator().manual_seed(0)),)
         persistent = self._template[0].state_dict().keys()
         self._places: dict[str, str] = {}
-        for own, tensor in _tensors(self._template[0]).items():
+        for own, tensor in tensors_of(self._template[0]).items():
             self._register(own, tensor, n_restarts * n_levels, own in persistent)
 
     def _register(self, own: str, tensor: Tensor, n: int, persistent: bool) -> None:
@@ -226,7 +226,7 @@ class ModuleNetwork(Network):
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         for i in range(len(generators) * self.n_levels):
             module = self._made(generators[i // self.n_levels])
-            for own, tensor in _tensors(module).items():
+            for own, tensor in tensors_of(module).items():
                 self._stacked(own)[i].data.copy_(tensor.detach())
 
     def start(self, weight: Tensor, bias: Tensor) -> None:
@@ -282,8 +282,14 @@ class ModuleNetwork(Network):
         return module
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters and buffers of a module by name, shared ones once."""
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of a module by name, shared ones once.
+
+    Examples
+    --------
+    >>> list(tensors_of(torch.nn.BatchNorm1d(2, affine=False)))
+    ['running_mean', 'running_var', 'num_batches_tracked']
+    """
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 

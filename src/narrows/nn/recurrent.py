@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from narrows.nn.architecture import Architecture, Network, Sizes, Stage, indivisible
+from narrows.nn.layers import picker
 
 
 class Recurrent(Architecture):
@@ -220,11 +221,7 @@ class RecurrentDecoder(Network):
     def forward(
         self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
     ) -> Tensor:
-        def pick(tensor: Tensor) -> Tensor:
-            if levels is None:
-                return tensor
-            return tensor.unflatten(0, (-1, self.n_levels))[:, levels].flatten(0, 1)
-
+        pick = picker(self.n_levels, levels)
         first = torch.baddbmm(pick(self.first_bias), x, pick(self.first_weight))
         states = first.unflatten(2, self.cells.shape).permute(2, 3, 0, 1, 4)
         # What cells give out lies between -1 and 1; the second state of an LSTM does not.

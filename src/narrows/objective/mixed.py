@@ -1,5 +1,6 @@
 """Tables of mixed columns: one likelihood per group of columns."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,8 +54,8 @@ class Mixed(Likelihood):
             If a column does not exist, or stands in two groups.
         """
         groups = [self._group(group, names, n_values) for group in self.groups]
-        used = [column for _, columns in groups for column in columns]
-        twice = sorted({column for column in used if used.count(column) > 1})
+        used = Counter(column for _, columns in groups for column in columns)
+        twice = sorted(column for column, count in used.items() if count > 1)
         if twice:
             raise ValueError(
                 f"groups of Mixed name column {twice[0]} more than once. Name each column once."

@@ -12,6 +12,8 @@ from narrows._types import Array
 from narrows.metrics import continuity, neighbour_overlap, trustworthiness, tsne_divergence
 
 MAX_KERNEL_ROWS = 2000
+LEAST_ROWS = 11
+CHUNK = 2048
 _WIDTHS = (0.1, 0.3, 1.0)
 _RIDGES = (1e-3, 1e-1)
 _PERPLEXITY = 30.0
@@ -94,8 +96,9 @@ def _through_kernel(
     spread = np.fmax(codes.std(axis=0), 1e-300)
     decoder = KernelRidge(alpha=ridge, kernel="rbf", gamma=1 / codes.shape[1])
     decoder.fit(codes / spread, train - mean)
-    found = encoder.transform(test)
-    return Embedding(found, decoder.predict(found / spread) + mean)
+    found = [encoder.transform(test[a : a + CHUNK]) for a in range(0, len(test), CHUNK)]
+    rebuilt = [decoder.predict(block / spread) for block in found]
+    return Embedding(np.concatenate(found), np.concatenate(rebuilt) + mean)
 
 
 def _tsne(train: Array, test: Array, counts: Sequence[int], seed: int) -> Iterator[Embedding]:
@@ -132,6 +135,9 @@ MAPS = ("t-SNE", "UMAP")
 
 
 def _criterion(X: Array, Z: Array) -> float:
+    """Return the divergence over a common factor; NaN of a constant code, which has no scale."""
+    if not np.ptp(Z, axis=0).any():
+        return np.nan
     perplexity = min(_PERPLEXITY, (len(X) - 1) / 3)
     return tsne_divergence(X, Z, perplexity, rescale=True)
 

@@ -21,7 +21,7 @@ from narrows.metrics import fraction_of_variance_explained
 from narrows.nn.scale import Moments, Scale, scale_from
 from narrows.objective.likelihoods import Gaussian
 from narrows.parts import ESTIMATORS, load, resolve
-from narrows.report.baselines import BASELINES, MAPS, METRICS
+from narrows.report.baselines import BASELINES, LEAST_ROWS, MAPS, METRICS
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -159,7 +159,7 @@ def compare(
     ridge are chosen on a fifth of at most 2000 training rows. t-SNE and UMAP rebuild nothing and
     are compared by `metrics` alone, t-SNE embedding the held-out rows themselves. All are measured
     by squared error, models with another likelihood by that of their means. Missing entries enter
-    these methods and the metrics as means.
+    these methods and the metrics as means; t-SNE's divergence of a constant code is NaN.
 
     Parameters
     ----------
@@ -200,7 +200,8 @@ def compare(
     ------
     ValueError
         An unknown model, baseline or metric, a map without metrics, K below 1, a test fraction
-        outside (0, 1), or models that measure their error in different spaces.
+        outside (0, 1), models that measure their error in different spaces, or metrics of fewer
+        than 11 held-out rows.
     TypeError
         A model that is neither a name nor an autoencoder.
     ImportError
@@ -230,12 +231,15 @@ def compare(
     rows = Sequences(X) if series and listed(X) else source(X)
     _check(rows, series, named, baselines, metrics, test_fraction, n_splits)
     labels, space = None if groups is None else np.asarray(groups), _space(checked, rows.shape)
+    rngs = [np.random.default_rng([random_state, number]) for number in range(n_splits)]
+    splits = [
+        split_rows(len(rows), test_fraction, split, rng=rng, groups=labels, segments=rows.segments)
+        for rng in rngs
+    ]
+    if metrics:
+        _check_neighbours(len(rows), min(len(test) for _, test in splits))
     found: list[dict[str, Figures]] = []
-    for number in range(n_splits):
-        rng = np.random.default_rng([random_state, number])
-        train, test = split_rows(
-            len(rows), test_fraction, split, rng=rng, groups=labels, segments=rows.segments
-        )
+    for number, (train, test) in enumerate(splits):
         told = None if labels is None else labels[train]
         sides = Rows(rows, train), Rows(rows, test)
         task = _Task(*sides, told, space, counts, series, tuple(metrics), number, on_fit)
@@ -494,6 +498,18 @@ def _check(
         raise ValueError(f"n_splits={n_splits} must be at least 1. Write 5 for standard errors.")
     allowed = models and all(model.missing == "ignore" for model in models.values())
     _rows.check_finite("X", rows, "ignore" if allowed else "error", series)
+
+
+def _check_neighbours(n_rows: int, n_held_out: int) -> None:
+    """Raise ValueError unless enough rows are held out to have neighbours."""
+    if n_held_out >= LEAST_ROWS:
+        return
+    enough = -(-100 * LEAST_ROWS // n_rows) / 100
+    raise ValueError(
+        f"metrics compare the neighbours of at least {LEAST_ROWS} held-out rows, but a split holds "
+        f"out {n_held_out} of {n_rows}. Write "
+        + (f"test_fraction={enough}, or metrics=()." if enough < 1 else "metrics=().")
+    )
 
 
 def _space(

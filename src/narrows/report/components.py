@@ -79,7 +79,7 @@ def traversals(s: Subject) -> Section:
     n = min(s.n_components, MAX_TRAVERSED)
     steps = 41 if s.event_shape is None else 9
     values = np.stack([_range(s, k, steps) for k in range(n)])
-    grid = np.tile(_middle(s), (*values.shape, 1))
+    grid = np.tile(s.middle, (*values.shape, 1))
     for k in range(n):
         grid[k, :, k] = values[k]
     decoded = s.decode(grid).astype(np.float64)
@@ -152,12 +152,6 @@ def _range(s: Subject, k: int, n: int) -> Float[np.ndarray, " step"]:
     low, high = np.quantile(s.codes[:, k], QUANTILES)
     pad = 0.0 if high - low > 1e-9 * max(1.0, abs(low)) else 0.5  # a collapsed component
     return np.linspace(low - pad, high + pad, n)
-
-
-def _middle(s: Subject) -> Float[np.ndarray, " component"]:
-    middle = np.median(s.codes, axis=0)
-    middle[s.circular] = np.angle(np.exp(1j * s.codes[:, s.circular]).mean(axis=0))
-    return middle
 
 
 # Rows

@@ -1,10 +1,13 @@
 """How well codes keep neighbours, serve a simple classifier, and come back after decoding."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import circstd
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 
 from narrows._types import Array
 from narrows.data.arrays import ArraySource
@@ -22,6 +25,7 @@ MAX_CLASSES = 50
 N_LABELS = (50, 100, 500)
 _LEAST_ROWS = 12
 _NAMED = 3
+_AROUND = 64
 
 
 def quality(s: Subject, rng: np.random.Generator) -> Section:
@@ -76,7 +80,10 @@ def _labels(s: Subject, X: Array, codes: Array, drawn: Array) -> list[Block]:
     if not 2 <= len(classes) <= min(MAX_CLASSES, len(y) // 4) or counts.min() < 2:
         return []
     sides = {"codes": codes, "data": X}
-    clusters = [clustering_agreement(Z, y) for Z in sides.values()]
+    with warnings.catch_warnings():
+        # Of a constant code k-means finds one cluster, and complains.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters = [clustering_agreement(Z, y) for Z in sides.values()]
     rows = [
         ["clusters and classes, mutual information",
          *(share(one.normalised_mutual_information) for one in clusters)],
@@ -105,25 +112,26 @@ def _units(s: Subject) -> Block:
         return Text("Codes cannot be decoded and encoded again: the target is not the input.", True)
     back = round_trip((s.estimator.inverse_transform, lambda x: _angles(s, x)), codes, s.circular)
     n = min(s.n_components, MAX_UNITS)
-    fires = [share(value) for value in (codes != 0).mean(0)]
-    sparse = bool((codes == 0).any())
+    fires = (codes != 0).mean(0)
+    fires[s.circular] = np.nan
+    sparse = bool((fires < 1).any())
     head = ["component", "standard deviation", "round trip, R²", "changes most"]
     rows: list[list[Any]] = []
     for k in range(n):
-        row = [
-            s.names[k],
-            number(float(codes[:, k].std())),
-            share(float(back.r2[k])),
-            _changes(s, k),
-        ]
-        rows.append([*row, fires[k]] if sparse else row)
+        row = [s.names[k], number(_deviation(s, k)), share(float(back.r2[k])), _changes(s, k)]
+        rows.append([*row, share(float(fires[k]))] if sparse else row)
     cut = f" The first {n} of {s.n_components}." if n < s.n_components else ""
     caption = (
         "Round trip: share of the variance of a code that comes back when it is decoded and "
         "encoded again. Changes most: the values of a row whose reconstruction moves most between "
         "the 2 % and the 98 % quantile of the component, in standard deviations, the others at "
-        f"their medians.{cut}"
+        f"their medians{' (angles at their mean direction)' if s.circular else ''}.{cut}"
     )
+    if s.circular:
+        caption += (
+            " Of an angle: the circular standard deviation √(−2 ln R) in radians, R the length of "
+            "the mean direction, and the range of each value once around, which has no sign."
+        )
     if sparse:
         caption += " Fires: share of the rows on which it is not 0."
     return Table([*head, "fires"] if sparse else head, rows, caption)
@@ -133,13 +141,22 @@ def _angles(s: Subject, rows: Array) -> Array:
     return np.asarray(s.estimator._angles(ArraySource(rows)))
 
 
+def _deviation(s: Subject, k: int) -> float:
+    """Return the standard deviation of a component, of an angle the circular one."""
+    code = s.codes[:, k].astype(np.float64)
+    return float(circstd(code, high=np.pi, low=-np.pi) if k in s.circular else code.std())
+
+
 def _changes(s: Subject, k: int) -> str:
     """Return the values of a row that a component changes most, and by how much."""
-    ends = np.tile(np.median(s.codes, axis=0), (2, 1))
-    ends[:, k] = np.quantile(s.codes[:, k], (0.02, 0.98))
-    low, high = s.standardised(s.decode(ends).astype(np.float64))
-    change = high - low
+    around = k in s.circular
+    ends = np.quantile(s.codes[:, k], (0.02, 0.98))
+    steps = np.linspace(-np.pi, np.pi, _AROUND, endpoint=False) if around else ends
+    grid = np.tile(s.middle, (len(steps), 1))
+    grid[:, k] = steps
+    decoded = s.standardised(s.decode(grid).astype(np.float64))
+    change = np.ptp(decoded, axis=0) if around else decoded[1] - decoded[0]
     most = np.argsort(-np.abs(change), kind="stable")[:_NAMED]
     names = [blocks.drawable(s.feature_names[j]) for j in most]
-    moved = [f"{change[j]:+.2f}".replace("-", "−") for j in most]
+    moved = [f"{change[j]:{'' if around else '+'}.2f}".replace("-", "−") for j in most]
     return ", ".join(f"{name} {by}" for name, by in zip(names, moved, strict=True))

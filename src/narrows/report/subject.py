@@ -121,6 +121,13 @@ class Subject:
         """Codes of the held-out rows, angles in radians."""
         return self.restart_codes[self.used]
 
+    @property
+    def middle(self) -> Float[np.ndarray, " component"]:
+        """Median of each component, of an angle its mean direction."""
+        middle = np.median(self.codes, axis=0)
+        middle[self.circular] = np.angle(np.exp(1j * self.codes[:, self.circular]).mean(axis=0))
+        return np.asarray(middle)
+
     @cached_property
     def agreement(self) -> Float[np.ndarray, "restart restart component"] | None:
         """Agreement of restarts, where components can be compared; see `no_agreement`."""
