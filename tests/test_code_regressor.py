@@ -9,8 +9,9 @@ import pytest
 import sklearn
 import torch
 from scipy.sparse import csr_array
+from scipy.spatial.distance import pdist
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
@@ -21,13 +22,15 @@ from sklearn.ensemble import (
 )
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import BayesianRidge, LinearRegression, Ridge
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -66,6 +69,7 @@ def world(n_rows=300, n_outputs=6, seed=0):
 
 
 X, Y = world()
+PROCESS = GaussianProcessRegressor(alpha=0.1, optimizer=None)  # one kernel for all codes
 WEIGHT = np.random.default_rng(1).uniform(0.1, 3, len(X))
 
 
@@ -82,9 +86,35 @@ def close(found, expected, tolerance=2e-6):
 # Limits
 
 
-def test_a_full_linear_code_is_regression_itself():
-    model = CodeRegressor(LinearRegression(), pca(6)).fit(X, Y)
-    close(model.predict(X), LinearRegression().fit(X, Y).predict(X))
+@pytest.mark.parametrize(
+    "regressor",
+    [LinearRegression(), Ridge(30.0), KNeighborsRegressor(3), make_pipeline(KernelRidge(0.1))],
+    ids=lambda regressor: type(regressor).__name__,
+)
+def test_a_full_linear_code_is_regression_itself(regressor):
+    centred = TransformedTargetRegressor(regressor, transformer=StandardScaler(with_std=False))
+    model = CodeRegressor(regressor, pca(6)).fit(X, Y)
+    close(model.predict(X), centred.fit(X, Y).predict(X))
+
+
+@pytest.mark.parametrize("scale", ["standard", "global"])
+def test_a_full_linear_code_has_the_distances_of_the_output(scale):
+    model = CodeRegressor(Ridge(), pca(6, scale=scale)).fit(X, Y)
+    codes = model.code_weight_ * model.scaler_.transform(model.autoencoder_.transform(Y))
+    scaled = StandardScaler(with_std=scale == "standard").fit_transform(Y)
+    ratio = pdist(codes) / pdist(scaled)
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+    assert model.code_weight_.max() == 1
+
+
+def test_a_tree_splits_on_a_full_linear_code_as_on_the_output():
+    tree = DecisionTreeRegressor(min_samples_leaf=10, random_state=0)
+    scaled = TransformedTargetRegressor(tree, transformer=StandardScaler())
+    close(CodeRegressor(tree, pca(6)).fit(X, Y).predict(X), scaled.fit(X, Y).predict(X))
+    close(
+        CodeRegressor(tree, pca(6, scale="global")).fit(X, Y).predict(X),
+        tree.fit(X, Y).predict(X),
+    )
 
 
 def test_a_small_linear_code_is_regression_on_principal_components():
@@ -152,6 +182,86 @@ def test_circular_components_are_learned_as_pairs():
     np.testing.assert_allclose(constant.predict(inputs[:1]), expected, atol=1e-6)
 
 
+def test_a_pair_has_the_effect_of_both_sides():
+    rng = np.random.default_rng(0)
+    angle, along = rng.uniform(-np.pi, np.pi, 300), rng.uniform(-1, 1, (300, 1))
+    rows = np.hstack([circle(angle), along])
+    autoencoder = Autoencoder(2, circular=[0], scale="global", **quick())
+    model = CodeRegressor(LinearRegression(), autoencoder).fit(rows, rows)
+    pairs = clone(autoencoder).set_params(circular_output="cos_sin").fit(rows).transform(rows)
+    cosine, sine, plain = pairs.astype(np.float64).T
+
+    def moved(d_cosine, d_sine, d_plain):
+        turned = np.arctan2(sine + d_sine, cosine + d_cosine)
+        return model.autoencoder_.inverse_transform(np.column_stack([turned, plain + d_plain]))
+
+    steps = np.diag([cosine.std(), sine.std(), plain.std()]) / 2
+    effects = np.array([((moved(*step) - moved(*-step)) ** 2).mean() for step in steps]) ** 0.5
+    pair = np.hypot(effects[0], effects[1])
+    expected = np.array([pair, pair, effects[2]])
+    np.testing.assert_allclose(model.code_weight_, expected / expected.max(), rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:3 of 3 features are constant")
+def test_codes_without_effect_stay_at_their_mean():
+    flat = Y[:, :2] @ np.array([[1.0, 0.0, 2.0, 1.0], [0.0, 1.0, 1.0, -1.0]])
+    model = CodeRegressor(Ridge(), pca(4)).fit(X, flat)
+    assert (model.code_weight_ > 0).tolist() == [True, True, False, False]
+    found = []
+    for codes in ([0.3, 0.2, 1.0, 1.0], [0.3, 0.2, 0.0, 0.0]):
+        model.regressor_ = DummyRegressor(strategy="constant", constant=codes)
+        model.regressor_.fit(X, np.zeros((len(X), 4)))
+        found.append(model.predict(X))
+    assert np.array_equal(*found)
+    constant = CodeRegressor(Ridge(), pca(2)).fit(X, np.ones((len(X), 3)))
+    assert np.array_equal(constant.predict(X), np.ones((len(X), 3)))
+
+
+def test_effects_count_rows_by_their_weights():
+    whole = Training(validation_fraction=0.0)
+    autoencoder = Autoencoder(2, max_epochs=5, training=whole, random_state=0)
+    kept = np.arange(len(X)) < 200
+    weighted = CodeRegressor(Ridge(), autoencoder).fit(X, Y, sample_weight=1.0 * kept)
+    alone = CodeRegressor(Ridge(), autoencoder).fit(X[kept], Y[kept])
+    np.testing.assert_allclose(weighted.code_weight_, alone.code_weight_, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "regressor",
+    [GradientBoostingRegressor(n_estimators=2), MultiOutputRegressor(SVR()), PROCESS],
+    ids=["per code", "several of one output", "with a deviation"],
+)
+def test_codes_learned_apart_or_with_a_deviation_are_standardised(regressor):
+    model = CodeRegressor(regressor, pca(3)).fit(X, Y)
+    assert model.code_weight_.tolist() == [1, 1, 1]
+
+
+def search(estimator):
+    return GridSearchCV(estimator, {"alpha": [0.1, 1.0]}, cv=2)
+
+
+@pytest.mark.parametrize(
+    "regressor",
+    [
+        search(Ridge()),
+        RandomizedSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, n_iter=2, cv=2),
+        make_pipeline(StandardScaler(), search(Ridge())),
+        TransformedTargetRegressor(search(Ridge()), transformer=StandardScaler()),
+    ],
+    ids=["grid", "random", "pipeline", "target"],
+)
+def test_a_search_chooses_once_for_all_codes(regressor, monkeypatch):
+    fits, fit = [], Ridge.fit
+
+    def counted(self, *arguments, **options):
+        fits.append(self.alpha)
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(Ridge, "fit", counted)
+    CodeRegressor(regressor, pca(3)).fit(X, Y)
+    assert len(fits) == 5
+
+
 # Spread
 
 
@@ -160,9 +270,6 @@ def loadings(model):
     unit = model.scaler_.inverse_transform(np.eye(model.scaler_.n_features_in_))
     decode = model.autoencoder_.inverse_transform
     return (decode(unit) - decode(model.scaler_.mean_[None])).astype(np.float64)
-
-
-PROCESS = GaussianProcessRegressor(alpha=0.1, optimizer=None)  # one kernel for all codes
 
 
 @pytest.mark.parametrize(
@@ -225,7 +332,8 @@ def test_members_are_decoded_each():
         model = CodeRegressor(regressor, pca(3), include_residual=False).fit(X, Y)
         last = model.regressor_[-1] if hasattr(model.regressor_, "steps") else model.regressor_
         rows = model.regressor_[:-1].transform(X) if last is not model.regressor_ else X
-        codes = [model.scaler_.inverse_transform(tree.predict(rows)) for tree in last.estimators_]
+        targets = [tree.predict(rows) / model.code_weight_ for tree in last.estimators_]
+        codes = [model.scaler_.inverse_transform(target) for target in targets]
         decoded = [model.autoencoder_.inverse_transform(code) for code in codes]
         mean, deviation = model.predict(X, return_std=True)
         close(deviation, np.std(decoded, axis=0, dtype=np.float64), 1e-4)
@@ -471,6 +579,40 @@ def test_a_linear_module_finds_least_squares():
         close(found, direct, 1e-5)
 
 
+@pytest.mark.parametrize("scale", ["auto", "standard", "global"])
+def test_outputs_count_as_they_are_scaled(scale):
+    """A module that says the same of both outputs finds the mean of both, as they are scaled."""
+
+    class Same(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x).repeat(1, 2)
+
+    model = ModuleRegressor(
+        Same(3, 1),
+        max_epochs=300,
+        batch_size=len(X),
+        learning_rate=0.05,
+        scale=scale,
+        training=Training(validation_fraction=0.0),
+        random_state=0,
+    )
+    width = np.ones(2) if scale == "global" else Y[:, :2].std(0)
+    middle = ((Y[:, :2] - Y[:, :2].mean(0)) / width).mean(1)
+    expected = LinearRegression().fit(X, middle).predict(X)[:, None] * width + Y[:, :2].mean(0)
+    close(model.fit(X, Y[:, :2]).predict(X), expected, 1e-5)
+
+
+def test_a_module_learns_weighted_codes():
+    module = ModuleRegressor(network, max_epochs=1)
+    for regressor in (module, network(3, 3), make_pipeline(StandardScaler(), module)):
+        model = CodeRegressor(regressor, pca(3), random_state=0).fit(X, Y)
+        last = model.regressor_[-1] if hasattr(model.regressor_, "steps") else model.regressor_
+        assert last.scale == "global"
+    assert module.scale == "auto"
+    module.set_params(scale="standard")
+    assert CodeRegressor(module, pca(3)).fit(X, Y).regressor_.scale == "standard"
+
+
 def test_a_module_is_copied_and_trained_the_same_every_time():
     module = torch.nn.Sequential(
         torch.nn.Linear(3, 16),
@@ -512,7 +654,7 @@ def test_frozen_parameters_and_single_numbers():
 def test_a_module_learns_codes_at_any_size():
     model = CodeRegressor(network(3, 3), Autoencoder(2, circular=[0], **quick()), random_state=0)
     assert model.fit(X, Y).score(X, Y) > 0.3
-    made = ModuleRegressor(network, max_epochs=10)
+    made = ModuleRegressor(network, max_epochs=50)
     search = GridSearchCV(
         CodeRegressor(made, pca(), random_state=0), {"autoencoder__n_components": [1, 4]}, cv=2
     )
@@ -615,6 +757,12 @@ MISTAKES = {
         {},
         "The module does not take rows of 3 features: mat1 and mat2 shapes cannot be multiplied "
         "(2x3 and 4x2). Begin it with torch.nn.Linear(3, ...), say.",
+    ),
+    "scale": (
+        ModuleRegressor(network, scale="channel"),
+        X,
+        {},
+        "scale='channel' must be one of auto, standard, global. Write scale='standard'.",
     ),
     "nothing to train": (
         ModuleRegressor(torch.nn.Identity()),

@@ -1,4 +1,4 @@
-"""The spread that a regressor gives its predictions, as draws of them."""
+"""What a regressor tells of its predictions: their spread, as draws of them."""
 
 import inspect
 from collections.abc import Iterator
@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingRegressor, ExtraTreesRegressor, RandomForestRegressor
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
@@ -27,6 +29,22 @@ def normal_draws(
         return drawn
     axes, _ = np.linalg.qr(drawn - drawn.mean(0))
     return np.asarray(axes * n_draws**0.5)
+
+
+def innermost(regressor: Any) -> Any:
+    """Return what predicts within pipelines, searches and transformations of the target."""
+    if isinstance(regressor, Pipeline):
+        return innermost(regressor[-1])
+    if isinstance(regressor, BaseSearchCV):
+        return innermost(regressor.estimator)
+    if isinstance(regressor, TransformedTargetRegressor) and regressor.regressor is not None:
+        return innermost(regressor.regressor)
+    return regressor
+
+
+def tells_deviation(regressor: Any) -> bool:
+    """Return whether `predict` gives a standard deviation."""
+    return "return_std" in inspect.signature(regressor.predict).parameters
 
 
 def draws(
@@ -53,7 +71,7 @@ def draws(
         outputs = zip(regressor.estimators_, columns, strict=True)
         for drawn in zip(*(draws(own, X, column) for own, column in outputs), strict=True):
             yield np.hstack(drawn)
-    elif "return_std" in inspect.signature(regressor.predict).parameters:
+    elif tells_deviation(regressor):
         mean, deviation = (_columns(part) for part in regressor.predict(X, return_std=True))
         for numbers in normal:
             yield mean + deviation * numbers

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import RidgeCV
-from sklearn.multioutput import MultiOutputRegressor
+from sklearn.multioutput import MultiOutputRegressor, RegressorChain
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import (
@@ -32,11 +32,14 @@ from narrows.data.source import Source, source
 from narrows.data.views import Rows
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.estimators._base import BaseAutoencoder
-from narrows.estimators._spread import draws, normal_draws
+from narrows.estimators._spread import draws, innermost, normal_draws, tells_deviation
 from narrows.estimators.autoencoder import Autoencoder
 from narrows.estimators.module_regressor import ModuleRegressor
 
 _ALPHAS = tuple(np.logspace(-6, 6, 25))
+_SAMPLE = 1000  # rows on which the effect of codes is measured
+_APART = (MultiOutputRegressor, RegressorChain)
+_NO_EFFECT = 1e-6  # of the largest: rounding in single precision
 
 
 class CodeRegressor(RegressorMixin, BaseEstimator):
@@ -48,9 +51,15 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
     variation, not the predictable one. Compare with the same regressor on y itself.
 
     Predicts ``D(f(x))``: the autoencoder is fitted on the rows of y, f on (x, e(y)), with encoder
-    e and decoder D; codes are standardised, and circular components are learned as (cos, sin)
-    pairs, brought back to unit length before they are decoded. With a linear network this is
-    regression on principal components of the output.
+    e and decoder D. Circular components are learned as (cos, sin) pairs, brought back to unit
+    length before they are decoded. With a linear network this is regression on principal
+    components of the output.
+
+    The regressor is given standardised codes. One that learns all codes together (trees, networks,
+    neighbours) is given each times its effect on y, `code_weight_`, so that an error costs there
+    what it costs in y: with PCA as the code, these are the principal component scores. One fitted
+    per code, or that tells a standard deviation, which Gaussian processes share over outputs, is
+    given them as they are.
 
     The standard deviation of ``predict(X, return_std=True)`` follows from the law of total
     variance, for each value of y: the variance of ``D(z)`` over codes z as the regressor spreads
@@ -59,9 +68,11 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     regressor : regressor, torch.nn.Module or None, default=None
-        Learns codes from X: a scikit-learn regressor or pipeline (one for single outputs is fitted
-        per code), or a module, trained by `ModuleRegressor` at its defaults. None is ridge
-        regression, its penalty chosen per code by leaving one row out.
+        Learns codes from X: a scikit-learn regressor, pipeline or search (one for single outputs
+        is fitted per code), or a module, trained by `ModuleRegressor` at its defaults. None is
+        ridge regression, its penalty chosen per code by leaving one row out. A search over all
+        codes scores by R², which weighs them equally; ``scoring="neg_mean_squared_error"`` weighs
+        them as their effects do.
     autoencoder : autoencoder or None, default=None
         Any of this package, for the rows of y; with ``missing="ignore"`` these may have missing
         entries, which contribute nothing to its loss. None is ``Autoencoder()``.
@@ -78,9 +89,16 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
     autoencoder_ : autoencoder
         Fitted on y.
     regressor_ : regressor
-        Fitted on X and the standardised codes.
+        Fitted on X and the codes, standardised and weighted.
     scaler_ : StandardScaler
         Of codes, with circular components as pairs.
+    code_weight_ : array of shape (features,)
+        What standardised codes are multiplied by: 1 if they are learned apart from one another, or
+        their effects on y, the largest 1. The effect of code k is the root mean square of
+        ``D(z + s/2) - D(z - s/2)``, over at most 1000 rows and all values in the units of the
+        autoencoder's loss, with z moved along k by its standard deviation s; that of a pair is the
+        root of the sum of squares of its sides. Codes without effect (below 1e-6 of the largest)
+        have weight 0, and are decoded at their mean.
     residual_variance_ : array of the shape of a row of y
         Mean squared error of rows of y rebuilt from their own codes, over observed entries of the
         autoencoder's validation rows (of all rows, where these have none), in units of y squared.
@@ -213,9 +231,15 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
         codes = autoencoder._pairs(rows)
         self.scaler_ = StandardScaler().fit(codes, sample_weight=weight)
         self.residual_variance_ = self._residual_variance(rows, weight)
-        if n_features > 1 and not get_tags(regressor).target_tags.multi_output:
-            regressor = MultiOutputRegressor(regressor)
-        targets = self.scaler_.transform(codes)
+        self.code_weight_ = np.ones(n_features)
+        inner = innermost(regressor)
+        if isinstance(inner, ModuleRegressor) and inner.scale == "auto":
+            inner.set_params(scale="global")
+        if not get_tags(inner).target_tags.multi_output:
+            regressor = MultiOutputRegressor(regressor) if n_features > 1 else regressor
+        elif not isinstance(inner, _APART) and not tells_deviation(inner):
+            self.code_weight_ = self._effects(codes, weight)
+        targets = self.scaler_.transform(codes) * self.code_weight_
         single = targets[:, 0] if n_features == 1 else targets
         self.regressor_ = regressor.fit(X, single, **asked["regressor"])
 
@@ -264,6 +288,25 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
             )
         return {"regressor": given, "autoencoder": given}
 
+    def _effects(self, codes: Array, weight: Array | None) -> Float[np.ndarray, " feature"]:
+        """Return the effect of each code on y, relative to the largest."""
+        present = np.arange(len(codes)) if weight is None else np.flatnonzero(weight)
+        few = present[np.linspace(0, len(present) - 1, min(len(present), _SAMPLE)).astype(int)]
+        own = None if weight is None else weight[few]
+        width = self.autoencoder_._target_scale.width
+        squares = np.empty(codes.shape[1])
+        for k, step in enumerate(np.diag(np.sqrt(self.scaler_.var_) / 2)):
+            upper, lower = self._decoded(codes[few] + step), self._decoded(codes[few] - step)
+            moved = (upper - lower).reshape(len(few), -1) / width
+            squares[k] = np.average((moved**2).mean(1), weights=own)
+        layout = self.autoencoder_._model.blueprint.layout
+        sides = [2 if k in layout.circular else 1 for k in range(layout.n_components)]
+        owner = np.repeat(np.arange(layout.n_components), sides)
+        effect = np.sqrt(np.bincount(owner, squares))[owner]
+        if not np.isfinite(effect).all() or not effect.any():
+            return np.ones(len(effect))
+        return np.where(effect > _NO_EFFECT * effect.max(), effect / effect.max(), 0.0)
+
     def _residual_variance(self, rows: Source, weight: Array | None) -> Array:
         """Return the mean squared error per value of rows rebuilt from their own codes."""
         known = np.full(int(np.prod(rows.shape)), np.nan)
@@ -303,12 +346,18 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
             If the regressor tells no spread; the message says which do.
         """
         check_is_fitted(self)
-        mean = self._decoded(self.regressor_.predict(X))
+        mean = self._decoded(self._codes(self.regressor_.predict(X)))
         return (mean, self._deviation(X)) if return_std else mean
 
-    def _decoded(self, targets: Array) -> Float[np.ndarray, "row ..."]:
-        """Return rows of y from standardised codes, pairs of any length among them."""
-        pairs = self.scaler_.inverse_transform(targets.reshape(len(targets), -1))
+    def _codes(self, targets: Array) -> Float[np.ndarray, "row feature"]:
+        """Return codes, pairs of any length among them, from weighted standardised ones."""
+        weight = self.code_weight_
+        known = np.divide(1, weight, out=np.zeros_like(weight), where=weight > 0)
+        codes = self.scaler_.inverse_transform(targets.reshape(len(targets), -1) * known)
+        return np.asarray(codes)
+
+    def _decoded(self, pairs: Array) -> Float[np.ndarray, "row ..."]:
+        """Return rows of y from codes, pairs of any length among them."""
         layout = self.autoencoder_._model.blueprint.layout
         codes = layout.angles(layout.features(torch.as_tensor(pairs, dtype=torch.float64)))
         rows = self.autoencoder_._decoded(codes.numpy(), None)
@@ -319,7 +368,7 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
         normal = normal_draws(self.n_draws, self.scaler_.n_features_in_, self._seed)
         mean, squares, count = np.zeros(()), np.zeros(()), 0
         for count, drawn in enumerate(draws(self.regressor_, X, normal), 1):
-            step = self._decoded(drawn) - mean
+            step = self._decoded(self._codes(drawn)) - mean
             mean = mean + step / count
             squares = squares + step**2 * (count - 1) / count
         variance = squares / count

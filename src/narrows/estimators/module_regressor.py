@@ -24,16 +24,17 @@ from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.nn.modules import tensors_of
 
 Factory = Callable[[int, int], nn.Module]
+_SCALES = ("auto", "standard", "global")
 
 
 class ModuleRegressor(RegressorMixin, BaseEstimator):
-    """A torch module that predicts: trained on squared error, with rows and outputs standardised.
+    """A torch module that predicts: trained on squared error, with rows and outputs scaled.
 
     Use it where scikit-learn has no regressor of the shape needed; `CodeRegressor` uses it for a
     bare module. The module is copied, and starts from the weights it has. Nothing stops a large
     module from learning few rows by heart but the validation rows, which choose the epoch.
 
-    Minimises the mean of ``(f(x) - y)²`` over rows and outputs, x and y standardised.
+    Minimises the mean of ``(f(x) - y)²`` over rows and outputs, x standardised and y scaled.
 
     Parameters
     ----------
@@ -49,6 +50,11 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
         Full speed of the optimiser, > 0.
     random_state : int, RandomState, Generator or None, default=None
         Seed of split, order of batches, and of what the module draws (dropout, new weights).
+    scale : {"auto", "standard", "global"}, default="auto"
+        How outputs are scaled: each by its own mean and width ("standard"), so that all count the
+        same, or by its own mean and one width of all ("global"), so that an error counts as in y.
+        "auto" is "global" for the codes of `CodeRegressor`, which are weighted already, and
+        "standard" otherwise.
     verbose : int, default=0
         1 shows a progress bar.
     training : Training or None, default=None
@@ -92,6 +98,7 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
         batch_size: int = 128,
         learning_rate: float = 5e-3,
         random_state: Any = None,
+        scale: str = "auto",
         verbose: int = 0,
         training: Training | None = None,
     ) -> None:
@@ -100,6 +107,7 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.random_state = random_state
+        self.scale = scale
         self.verbose = verbose
         self.training = training
 
@@ -139,6 +147,10 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> loop.History:
         training = _checks.check_training(self)
+        if self.scale not in _SCALES:
+            raise ValueError(
+                f"scale={self.scale!r} must be one of {', '.join(_SCALES)}. Write scale='standard'."
+            )
         X, y = validate_data(
             self, X, y, dtype="numeric", multi_output=True, y_numeric=True, ensure_min_samples=2
         )
@@ -152,6 +164,9 @@ class ModuleRegressor(RegressorMixin, BaseEstimator):
             weight *= len(train) / weight[train].sum()
         self._input = StandardScaler().fit(X, sample_weight=weight)
         self._output = StandardScaler().fit(y, sample_weight=weight)
+        if self.scale == "global":
+            width = np.sqrt(self._output.var_.mean())
+            self._output.scale_ = np.full(y.shape[1], width if width > 0 else 1.0)
         where = devices.device(training.device, training.precision)
         with _drawing(drawn, where):
             self.module_ = self._sized(X.shape[1], y.shape[1])
