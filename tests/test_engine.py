@@ -186,14 +186,14 @@ def test_callbacks_watch_and_stop():
 
     def watch(epoch):
         seen.append(epoch)
-        losses.append(epoch.model.losses(batch).mean((1, 2)))
+        losses.append(epoch.model.losses(batch).mean((1, 2)).tolist())
         return "stop" if epoch.number == 3 else None
 
     model = fit(callbacks=[watch], n_init=2, validation_fraction=0.0)
     assert model.n_iter_ == 3
     # The model that is watched is the one in training: its last losses are those of the fit.
     for restart, loss in zip(model.restarts_, losses[-1], strict=True):
-        assert sum(restart.loss_terms(X).values()) == pytest.approx(float(loss), rel=1e-5)
+        assert sum(restart.loss_terms(X).values()) == pytest.approx(loss, rel=1e-5)
     assert [(epoch.number, epoch.n_epochs) for epoch in seen] == [(1, 5), (2, 5), (3, 5)]
     history = model.history_
     for k, epoch in enumerate(seen):

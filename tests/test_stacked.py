@@ -202,7 +202,7 @@ def test_the_second_phase_starts_from_the_first(digits):
 @pytest.mark.parametrize("layer", ["denoising", None])
 def test_no_input_dropout_is_the_plain_training(digits, layer):
     X, y = digits
-    plain = StackedClassifier((16,), layer=layer, **QUICK, random_state=0)
+    plain = StackedClassifier((16,), layer=layer, **{**QUICK, "max_epochs": 5}, random_state=0)
     zero = clone(plain).set_params(input_dropout=0.0).fit(X, y)
     some = clone(plain).set_params(input_dropout=0.3).fit(X, y)
     expected = plain.fit(X, y).predict_proba(X)
@@ -214,7 +214,7 @@ def test_no_input_dropout_is_the_plain_training(digits, layer):
 def test_input_dropout_of_a_linear_model_is_a_ridge():
     """Masking x_j at rate p adds ``p / (1 - p) x_j² w_j²`` to the squared error, on average."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(2000, 3)) * [1.0, 2.0, 0.5]
+    X = rng.normal(size=(800, 3)) * [1.0, 2.0, 0.5]
     y = X @ [1.0, -1.0, 2.0]
     training = Training(validation_fraction=0.0, patience=None)
     model = StackedRegressor(
