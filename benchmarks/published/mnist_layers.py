@@ -60,7 +60,7 @@ def make():
     rows = []
     for number, (data, layer, asked, _, _, settings) in enumerate(CASES):
         found = [runs[number, seed][0] for seed in SEEDS]
-        seconds = np.mean([runs[number, seed][1] for seed in SEEDS])
+        seconds = np.median([runs[number, seed][1] for seed in SEEDS])
         (mean,), (spread,) = mean_error([np.array([value]) for value in found])
         how = f"{settings['max_epochs']} epochs"
         if settings["layer"] is not None:
@@ -73,8 +73,12 @@ def make():
 
 
 NOTE = (
-    "Layers of 1000 units, all weights then trained on the labels; seconds are wall time on one "
-    "thread, both phases."
+    "Layers of 1000 sigmoid units, trained first on the training images (binary cross-entropy of "
+    "the lowest layer), then all weights on the labels, a fifth of the inputs masked in each step; "
+    "without the first phase all else is the same. Of 10 000 rows, the first ones. Settings were "
+    "chosen on the last 10 000 training rows. Published (Rifai et al. 2011, Vincent et al. 2010): "
+    "contractive 1.14, denoising 1.18, without corruption or penalty 1.78; three denoising layers "
+    "of 10 000 rows 2.84. Median seconds of wall time on one thread, both phases."
 )
 
 if __name__ == "__main__":
