@@ -12,14 +12,15 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "figures"))
 from common import main, mean_error
 
-from narrows import SparseAutoencoder, Training
+from narrows import Dense, SparseAutoencoder, Training
 
 SEEDS = range(3)
 SETTINGS = {
     "n_components": 1000,
     "sparsity": "top_k",
     "k": 25,
-    "scale": "none",
+    "architecture": Dense((), tied=True, init="random"),
+    "scale": "global",
     "max_epochs": 20,
     "learning_rate": 1e-3,
 }
