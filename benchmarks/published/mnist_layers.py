@@ -47,7 +47,7 @@ def error(n_rows, sizes, settings, seed):
     return 100 * float((model.predict(test) != truth).mean())
 
 
-def make():
+def make(cases=CASES[:3]):
     runs = {
         (number, seed): once(
             f"{n_rows} {sizes}",
@@ -55,10 +55,10 @@ def make():
             partial(error, n_rows, sizes, settings, seed),
         )
         for seed in SEEDS
-        for number, (*_, n_rows, sizes, settings) in enumerate(CASES)
+        for number, (*_, n_rows, sizes, settings) in enumerate(cases)
     }
     rows = []
-    for number, (data, layer, asked, _, _, settings) in enumerate(CASES):
+    for number, (data, layer, asked, _, _, settings) in enumerate(cases):
         found = [runs[number, seed][0] for seed in SEEDS]
         seconds = np.median([runs[number, seed][1] for seed in SEEDS])
         (mean,), (spread,) = mean_error([np.array([value]) for value in found])
