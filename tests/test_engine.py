@@ -180,14 +180,20 @@ def test_patience():
 
 
 def test_callbacks_watch_and_stop():
-    seen = []
+    seen, losses = [], []
+    X = table()
+    batch = Batch(*[torch.as_tensor((X - X.mean(0)) / X.std(0), dtype=torch.float32)] * 2)
 
     def watch(epoch):
         seen.append(epoch)
+        losses.append(epoch.model.losses(batch).mean((1, 2)).tolist())
         return "stop" if epoch.number == 3 else None
 
-    model = fit(callbacks=[watch], n_init=2)
+    model = fit(callbacks=[watch], n_init=2, validation_fraction=0.0)
     assert model.n_iter_ == 3
+    # The model that is watched is the one in training: its last losses are those of the fit.
+    for restart, loss in zip(model.restarts_, losses[-1], strict=True):
+        assert sum(restart.loss_terms(X).values()) == pytest.approx(loss, rel=1e-5)
     assert [(epoch.number, epoch.n_epochs) for epoch in seen] == [(1, 5), (2, 5), (3, 5)]
     history = model.history_
     for k, epoch in enumerate(seen):

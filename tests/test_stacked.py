@@ -17,6 +17,7 @@ import narrows
 from helpers import quick, table
 from narrows import (
     Autoencoder,
+    Convolutional,
     Dense,
     Plain,
     StackedAutoencoder,
@@ -25,6 +26,11 @@ from narrows import (
     Training,
 )
 from narrows.estimators._stacking import LAYERS
+from narrows.model import Blueprint, Model
+from narrows.nn.architecture import Sizes
+from narrows.nn.code import Layout
+from narrows.nn.ordering import Unordered
+from narrows.objective.likelihoods import Gaussian
 
 MINIBATCHES = "a weighted row stands in one minibatch, its copies in several (as for SGDClassifier)"
 EXPECTED = {
@@ -139,6 +145,17 @@ def test_fine_tuning_gains_and_layers_are_kept(tmp_path):
             np.testing.assert_array_equal(phase[name], own[name])
 
 
+@pytest.mark.parametrize(("settings", "closed"), [((7, 5), True), (Convolutional((4,)), False)])
+def test_a_dense_layer_is_contractive_in_closed_form(settings, closed):
+    """Its Jacobian needs no copies of the rows, one per unit."""
+    whole = Dense(settings, "tanh") if closed else settings
+    stage = whole.stages(Sizes((1, 6, 6), (1, 6, 6), 3))[0]
+    parts = stage.architecture, Plain("tanh"), Layout(stage.n_features), Unordered(), Gaussian()
+    model = Model(Blueprint(*parts, (), stage.event, stage.event), 2)
+    layer = model.encoding(torch.device("cpu")).layer
+    assert layer is (model.encoder.weights[0] if closed else None)
+
+
 def test_initialisations_have_the_spread_of_their_sources():
     generators = [torch.Generator().manual_seed(0)]
     for init, spread in (
@@ -147,7 +164,7 @@ def test_initialisations_have_the_spread_of_their_sources():
         ("xavier", 2 / 500),
         ("orthogonal", 1 / 300),
     ):
-        encoder, _ = Dense((), init=init).build(narrows.nn.architecture.Sizes((300,), (300,), 200))
+        encoder, _ = Dense((), init=init).build(Sizes((300,), (300,), 200))
         encoder.reset(generators)
         weight = encoder.weights[0].detach()[0]
         assert weight.var().item() == pytest.approx(spread, rel=0.03)
@@ -181,6 +198,63 @@ def test_the_second_phase_starts_from_the_first(digits):
         model.network_.transform(X), model.pretrained_.transform(X), atol=1e-5
     )
     np.testing.assert_allclose(model.network_._input_scale.centre, X.mean(0), atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", ["denoising", None])
+def test_no_input_dropout_is_the_plain_training(digits, layer):
+    X, y = digits
+    plain = StackedClassifier((16,), layer=layer, **{**QUICK, "max_epochs": 5}, random_state=0)
+    zero = clone(plain).set_params(input_dropout=0.0).fit(X, y)
+    some = clone(plain).set_params(input_dropout=0.3).fit(X, y)
+    expected = plain.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(zero.predict_proba(X), expected)
+    assert np.abs(some.predict_proba(X) - expected).max() > 1e-3
+    np.testing.assert_array_equal(some.predict_proba(X), some.predict_proba(X))
+
+
+def test_input_dropout_of_a_linear_model_is_a_ridge():
+    """Masking x_j at rate p adds ``p / (1 - p) x_j² w_j²`` to the squared error, on average."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 3)) * [1.0, 2.0, 0.5]
+    y = X @ [1.0, -1.0, 2.0]
+    training = Training(validation_fraction=0.0, patience=None)
+    model = StackedRegressor(
+        (3,),
+        layer=None,
+        activation="identity",
+        scale="none",
+        input_dropout=0.4,
+        max_epochs=150,
+        batch_size=100,
+        learning_rate=0.02,
+        random_state=0,
+        training=training,
+    ).fit(X, y)
+    gram = X.T @ X
+    ridge = np.linalg.solve(gram + 0.4 / 0.6 * np.diag(np.diag(gram)), X.T @ y)
+    found = model.predict(np.eye(3)) - model.predict(np.zeros((1, 3)))
+    np.testing.assert_allclose(found, ridge, atol=0.03)
+
+
+def test_the_first_layer_has_the_likelihood_asked_for(digits):
+    X, y = digits
+    settings = {**QUICK, "max_epochs": 1, "scale": "none", "random_state": 0}
+    model = StackedClassifier((16, 8), layer_likelihood="bernoulli", **settings).fit(X, y)
+    alone = StackedAutoencoder(
+        16,
+        likelihood="bernoulli",
+        hidden_layer_sizes=(),
+        code=Plain("silu"),
+        fine_tune=False,
+        **settings,
+    ).fit(X)
+    np.testing.assert_array_equal(model.phases_[0]["best_loss"], alone.phases_[0]["best_loss"])
+    message = (
+        "likelihood='bernoulli' needs values from 0 to 1, but the data range from 0 to 2. "
+        "Rescale them, or write 'gaussian'."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        model.fit(X * 2, y)
 
 
 def test_several_questions_at_once(digits):
@@ -250,6 +324,16 @@ def test_pipelines_and_searches_work(digits):
         (
             {"init": "he"},
             "init='he' is not known. Known are: pca, random, xavier, kaiming, orthogonal.",
+        ),
+        (
+            {"input_dropout": 1.0},
+            "input_dropout=1.0 must be in [0, 1), the share of the inputs that each step masks. "
+            "Write 0.2, or 0.0 for none.",
+        ),
+        (
+            {"input_dropout": "0.2"},
+            "input_dropout='0.2' must be in [0, 1), the share of the inputs that each step masks. "
+            "Write 0.2, or 0.0 for none.",
         ),
         (
             {"hidden_layer_sizes": ()},

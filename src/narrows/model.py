@@ -12,7 +12,7 @@ from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
-from narrows.nn.dense import DenseNetwork
+from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels, Ordering
 from narrows.nn.record import Encoding, Record, Units
 from narrows.objective.likelihoods import Likelihood
@@ -301,8 +301,9 @@ class Model(nn.Module):
         """Return how the code comes about, for terms that differentiate it."""
         network, layout, layer = self.encoder, self.blueprint.layout, None
         elementwise = self.blueprint.code.elementwise and not layout.circular
-        if isinstance(network, DenseNetwork) and len(network.weights) == 1 and elementwise:
-            layer = network.weights[0]
+        if isinstance(network, Layered) and elementwise:
+            first, *more = network.layers
+            layer = network.weights[0] if isinstance(first, Linear) and not more else None
         return Encoding(
             network, lambda raw: self.blueprint.code(raw, layout), layer, self._noise(where)
         )

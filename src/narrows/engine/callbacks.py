@@ -1,12 +1,12 @@
 """What may watch a run: functions of the epoch just finished."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Epoch:
         Mean loss per value of the data.
     learning_rate : float
         At the end of the epoch.
+    model : nn.Module
+        What is trained, a `narrows.model.Model`, to look at: its inputs are scaled rows, flat.
     """
 
     number: int
@@ -28,6 +30,7 @@ class Epoch:
     train_loss: Float[Tensor, " restart"]
     validation_loss: Float[Tensor, " restart"]
     learning_rate: float
+    model: nn.Module = field(repr=False)
 
 
 class Progress:

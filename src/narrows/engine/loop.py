@@ -137,7 +137,7 @@ def fit(
             history.validation_loss.append(held)
             history.learning_rate.append(rate)
             out_of_patience = best.update(held.nan_to_num(math.inf, math.inf), number)
-            epoch = Epoch(number, max_epochs, mean.sum(0), held, rate)
+            epoch = Epoch(number, max_epochs, mean.sum(0), held, rate, model)
             if "stop" in [callback(epoch) for callback in callbacks] or out_of_patience:
                 break
     except KeyboardInterrupt:

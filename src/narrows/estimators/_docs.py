@@ -79,6 +79,9 @@ corruption : str, Corruption or callable, default="masking"
     What denoising layers undo, as in `DenoisingAutoencoder`.
 strength : float or None, default=None
     Of the corruption, if that is given by name, or of the contractive penalty; None is 0.3 or 0.1.
+layer_likelihood : str or Likelihood, default="gaussian"
+    What the first layer's reconstruction of X is measured by, as in `Autoencoder`: "bernoulli" for
+    values in [0, 1], such as images. Layers above it rebuild units, by squared error.
 layer_epochs : int, default=50
     Passes over the rows for each layer, at most.
 layer_learning_rate : float or None, default=None
@@ -93,6 +96,11 @@ missing : {"error", "ignore"}, default="error"
     Whether NaN in X is refused, or enters as the feature's mean.
 architecture : str, Architecture or None, default=None
     Layers below the last one of `hidden_layer_sizes`; None is dense ones of these widths.
+input_dropout : float, default=0.0
+    Share of the inputs, in [0, 1), that each step of the second phase masks at random; the others
+    grow so that their mean stays (Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov 2014,
+    JMLR 15, 1929-1958). The validation rows are masked too, the same way after each epoch;
+    predictions see all inputs.
 max_epochs : int, default=200
     Passes over the labelled rows, at most.
 batch_size : int, default=128

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from narrows._types import Array
-from narrows.corruption import Corruption
+from narrows.corruption import Corruption, Dropout
 from narrows.data.source import Source, source
 from narrows.data.views import Concatenated
 from narrows.engine.training import Training
@@ -98,6 +98,7 @@ class StackedPredictor(Settings, ABC):
         """
         if not widths(self.hidden_layer_sizes):
             raise ValueError("hidden_layer_sizes=() has no layer to train. Write (256,), say.")
+        _check_dropout(self.input_dropout)
         with _guards.all_or_nothing(self):
             targets, likelihood = self._targets(y)
             check_consistent_length(_read(X), targets)
@@ -132,6 +133,7 @@ class StackedPredictor(Settings, ABC):
             hidden_layer_sizes=sizes[:-1],
             architecture=stacked(self, sizes[:-1]),
             code=Plain(self.activation),
+            likelihood=self.layer_likelihood,
             fine_tune=False,
             **own | {"training": training, "learning_rate": self._layer_rate()},
         )
@@ -155,6 +157,7 @@ class StackedPredictor(Settings, ABC):
             architecture=Headed(stacked(self, sizes[:-1])),
             code=Plain(self.activation),
             likelihood=likelihood,
+            corruption=Dropout(self.input_dropout) if self.input_dropout else "none",
             **self._settings("max_epochs", "learning_rate", *SHARED),
         )
 
@@ -227,6 +230,7 @@ class StackedClassifier(ClassifierMixin, StackedPredictor):
         layer: str | None = "denoising",
         corruption: str | Corruption | Callable[..., Any] = "masking",
         strength: float | None = None,
+        layer_likelihood: str | Likelihood = "gaussian",
         layer_epochs: int = 50,
         layer_learning_rate: float | None = None,
         init: str = "xavier",
@@ -234,9 +238,10 @@ class StackedClassifier(ClassifierMixin, StackedPredictor):
         scale: str = "auto",
         missing: str = "error",
         architecture: str | Architecture | None = None,
+        input_dropout: float = 0.0,
         max_epochs: int = 200,
         batch_size: int = 128,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 5e-3,
         n_init: int = 1,
         random_state: Any = None,
         verbose: int = 0,
@@ -246,6 +251,7 @@ class StackedClassifier(ClassifierMixin, StackedPredictor):
         self.layer = layer
         self.corruption = corruption
         self.strength = strength
+        self.layer_likelihood = layer_likelihood
         self.layer_epochs = layer_epochs
         self.layer_learning_rate = layer_learning_rate
         self.init = init
@@ -253,6 +259,7 @@ class StackedClassifier(ClassifierMixin, StackedPredictor):
         self.scale = scale
         self.missing = missing
         self.architecture = architecture
+        self.input_dropout = input_dropout
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -356,6 +363,7 @@ class StackedRegressor(RegressorMixin, StackedPredictor):
         layer: str | None = "denoising",
         corruption: str | Corruption | Callable[..., Any] = "masking",
         strength: float | None = None,
+        layer_likelihood: str | Likelihood = "gaussian",
         layer_epochs: int = 50,
         layer_learning_rate: float | None = None,
         init: str = "xavier",
@@ -363,10 +371,11 @@ class StackedRegressor(RegressorMixin, StackedPredictor):
         scale: str = "auto",
         missing: str = "error",
         architecture: str | Architecture | None = None,
+        input_dropout: float = 0.0,
         likelihood: str | Likelihood = "gaussian",
         max_epochs: int = 200,
         batch_size: int = 128,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 5e-3,
         n_init: int = 1,
         random_state: Any = None,
         verbose: int = 0,
@@ -376,6 +385,7 @@ class StackedRegressor(RegressorMixin, StackedPredictor):
         self.layer = layer
         self.corruption = corruption
         self.strength = strength
+        self.layer_likelihood = layer_likelihood
         self.layer_epochs = layer_epochs
         self.layer_learning_rate = layer_learning_rate
         self.init = init
@@ -383,6 +393,7 @@ class StackedRegressor(RegressorMixin, StackedPredictor):
         self.scale = scale
         self.missing = missing
         self.architecture = architecture
+        self.input_dropout = input_dropout
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -408,6 +419,15 @@ class StackedRegressor(RegressorMixin, StackedPredictor):
         """Return the values of each row, of the shape of y."""
         outputs = self._outputs(X)
         return outputs[:, 0] if self._single else outputs
+
+
+def _check_dropout(share: Any) -> None:
+    """Raise ValueError unless a share of the inputs remains."""
+    if not isinstance(share, Real) or not 0 <= float(share) < 1:
+        raise ValueError(
+            f"input_dropout={share!r} must be in [0, 1), the share of the inputs that each step "
+            "masks. Write 0.2, or 0.0 for none."
+        )
 
 
 def _labels(estimator: Any, y: Any) -> tuple[Array, bool]:
