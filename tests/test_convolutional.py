@@ -365,6 +365,13 @@ WRONG = {
         "Events of shape (2,) are too small for 2 convolutions: 0 convolutions of kernel_size=3 "
         "fit. Write kernel_size=1, or architecture='dense'.",
     ),
+    "channels last": (
+        {},
+        (11, 7, 1),
+        "Events of shape (11, 7, 1) are too small for 2 convolutions: 0 convolutions of "
+        "kernel_size=3 fit. Write np.moveaxis(X, -1, 1), if the last axis is that of channels: "
+        "they come first.",
+    ),
     "axes": (
         {},
         (2, 2, 5, 5, 5),

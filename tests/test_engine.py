@@ -313,7 +313,7 @@ def test_progress_bar(capsys):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_absent_device_is_refused():
-    sentence = r"^device='cuda' cannot be used here with precision='auto'. Write 'auto' or 'cpu'.$"
+    sentence = r"^device='cuda' is not known, or not there. Write 'auto' or 'cpu'.$"
     with pytest.raises(ValueError, match=sentence):
         fit(device="cuda")
 

@@ -285,6 +285,8 @@ def test_sequences_are_taken_as_they_are(score, rng):
     added = found.contributions(X[:7])
     assert added.shape == (7, 5, 2)
     assert not np.any(added[0, len(X[0]) :])
+    short = [x[:3] for x in X[:2]]
+    assert found.contributions(short).shape == (2, 5, 2)
 
 
 def test_images_are_taken_as_they_are(rng):
@@ -312,6 +314,7 @@ def test_images_are_taken_as_they_are(rng):
             "OutlierDetector(SparseAutoencoder(64), score='joint').",
         ),
         ({"contamination": 0.7}, "contamination=0.7 must be in (0, 0.5]. Write 0.1."),
+        ({"contamination": "auto"}, "contamination='auto' must be in (0, 0.5]. Write 0.1."),
         (
             {"max_false_positive_rate": 0},
             "max_false_positive_rate=0 must be in (0, 1). Write 0.01.",

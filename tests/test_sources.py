@@ -575,3 +575,11 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         source("t.parquet")
     sentence = "'pyarrow' is not installed. Write: pip install 'narrows[parquet]'"
     assert str(caught.value) == sentence
+
+
+def test_lags_and_windows_take_arrays():
+    X = np.arange(12.0).reshape(6, 2)
+    now, later = lagged(X, 2)
+    np.testing.assert_array_equal(now.read(0, 4), X[:4])
+    np.testing.assert_array_equal(later.read(0, 4), X[2:])
+    np.testing.assert_array_equal(windows([X[:3], X[3:]], 3).read(0, 2), X.reshape(2, 3, 2))

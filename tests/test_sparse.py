@@ -248,7 +248,7 @@ def test_units_are_the_columns_of_the_codes(output):
     np.testing.assert_array_equal(model.firing_rates(X), (codes != 0).mean(0))
     assert set(model.dead_units(X)) == set(np.flatnonzero(~codes.any(0)))
     np.testing.assert_array_equal(model.unit(X, n - 1).activations, -np.sort(-codes[:, -1])[:10])
-    with pytest.raises(ValueError, match=f"^unit={n} must be from 0 to {n - 1}.$"):
+    with pytest.raises(ValueError, match=f"^unit={n} must be a whole number from 0 to {n - 1}.$"):
         model.unit(X, n)
 
 
@@ -318,3 +318,20 @@ def test_what_does_not_fit_is_refused(settings, message):
     text = f"^{re.escape(message)}$" if message else "^KLSparsity needs units between 0 and 1, but"
     with pytest.raises(ValueError, match=text):
         fitted(**settings)
+
+
+def test_parts_are_the_weights_of_a_linear_decoder():
+    X = table()
+    model = fitted(X=X, architecture=Dense((), unit_norm=True, init="random"), scale="none")
+    columns = model._model.decoder.weights[0][0].detach().numpy()
+    columns /= np.linalg.norm(columns, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.parts(X), columns, rtol=1e-4, atol=1e-6)
+    images = SparseAutoencoder(4, k=1, **quick()).fit(X.reshape(-1, 3, 2))
+    assert images.parts(X.reshape(-1, 3, 2)).shape == (4, 3, 2)
+
+
+def test_a_silent_unit_has_no_rows():
+    X = table()
+    model = fitted(X=X)
+    for unit in model.dead_units(X):
+        assert len(model.unit(X, unit).rows) == 0

@@ -194,9 +194,11 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 def _print(found: "Comparison") -> None:
     """Print a table of K by model for each metric, and what they are of."""
     if found.fve:
+        _show.line("Fraction of variance explained:" if found.metrics else "")
         _table(found, "fve")
     for metric in found.metrics:
-        _show.line(f"\n{metric}:")
+        better = " (smaller is better)" if metric == METRICS["tsne-divergence"] else ""
+        _show.line(f"\n{metric}{better}:")
         _table(found, metric)
     rows = f"{found.n_train} rows to learn from, {found.n_test} held out"
     over = f"; mean and standard error over {found.n_splits} splits" if found.n_splits > 1 else ""

@@ -81,6 +81,11 @@ def report(
         return
     rows = _results.count(len(shown), "row")
     _show.line(f"Wrote {_show.path(output)} on {rows}; open it in a browser.")
+    if train is None and not test:
+        _show.line(
+            "It calls these rows held out. If the fit has seen some, write the --test-fraction of "
+            "the fit, or pass rows that it has not."
+        )
 
 
 def _train(path: str | None, rest: _data.Material | None) -> Any:

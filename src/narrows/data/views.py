@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, Integer, Shaped
@@ -113,7 +114,7 @@ class Windows(BaseSource):
         return _gather(self._source, indices.ravel()).reshape(stop - start, *self.shape)
 
 
-def lagged(source: Source, lag: int) -> tuple[Source, Source]:
+def lagged(source: Any, lag: int) -> tuple[Source, Source]:
     """Return the rows x_t and the rows x_{t + lag}, pairwise and within segments.
 
     Use it for time-lagged autoencoders, with the first as data and the second as target.
@@ -121,7 +122,7 @@ def lagged(source: Source, lag: int) -> tuple[Source, Source]:
 
     Parameters
     ----------
-    source : Source
+    source : array, frame, path or Source, or a list of these
         A time series, or several as segments.
     lag : int
         Steps between the two, 0 or more, in units of the time between rows.
@@ -149,11 +150,12 @@ def lagged(source: Source, lag: int) -> tuple[Source, Source]:
     """
     if lag < 0:
         raise ValueError(f"lag={lag} is negative. Write lag=1 or more.")
-    starts = np.concatenate(_starts(source, lag + 1, 1, f"lag={lag}", lag))
-    return Rows(source, starts), Rows(source, starts + lag)
+    rows = _rows_of(source)
+    starts = np.concatenate(_starts(rows, lag + 1, 1, f"lag={lag}", lag))
+    return Rows(rows, starts), Rows(rows, starts + lag)
 
 
-def windows(source: Source, length: int, stride: int = 1) -> Source:
+def windows(source: Any, length: int, stride: int = 1) -> Source:
     """Return every stretch of `length` rows as one event of shape (length, *shape).
 
     Use it to feed a series to convolutional, recurrent or delay-embedding models. No window
@@ -161,7 +163,7 @@ def windows(source: Source, length: int, stride: int = 1) -> Source:
 
     Parameters
     ----------
-    source : Source
+    source : array, frame, path or Source, or a list of these
         A time series, or several as segments.
     length : int
         Rows in a window, 1 or more.
@@ -188,7 +190,14 @@ def windows(source: Source, length: int, stride: int = 1) -> Source:
     for name, value in {"length": length, "stride": stride}.items():
         if value < 1:
             raise ValueError(f"{name}={value} is below 1. Write {name}=1 or more.")
-    return Windows(source, _starts(source, length, stride, f"length={length}", length), length)
+    rows = _rows_of(source)
+    return Windows(rows, _starts(rows, length, stride, f"length={length}", length), length)
+
+
+def _rows_of(obj: Any) -> Source:
+    from narrows.data import source
+
+    return source.source(obj)
 
 
 def _starts(source: Source, length: int, stride: int, asked: str, n: int) -> list[np.ndarray]:

@@ -18,9 +18,9 @@ def device(choice: str, precision: str) -> torch.device:
         torch.zeros(1, device=choice, dtype=dtype(precision)).cpu()
         return torch.device(choice)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        why = f" with precision={precision!r}" if precision != "auto" else ""
         raise ValueError(
-            f"device={choice!r} cannot be used here with precision={precision!r}. "
-            "Write 'auto' or 'cpu'."
+            f"device={choice!r} is not known, or not there{why}. Write 'auto' or 'cpu'."
         ) from error
 
 

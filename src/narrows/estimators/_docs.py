@@ -91,7 +91,8 @@ init : {"xavier", "kaiming", "orthogonal", "random"}, default="xavier"
 activation : str or callable, default="silu"
     Nonlinearity of the layers: "silu", "elu", "relu", "tanh", "sigmoid", ...
 scale : {"auto", "standard", "global", "none"}, default="auto"
-    Scaling of the inputs, as in `Autoencoder`; learned from all rows, labelled or not.
+    Scaling of the inputs, as in `Autoencoder`; learned from all rows of the first phase, labelled
+    or not, and without one from the labelled rows.
 missing : {"error", "ignore"}, default="error"
     Whether NaN in X is refused, or enters as the feature's mean.
 architecture : str, Architecture or None, default=None
@@ -105,7 +106,7 @@ max_epochs : int, default=200
     Passes over the labelled rows, at most.
 batch_size : int, default=128
     Rows per step.
-learning_rate : float, default=1e-3
+learning_rate : float, default=5e-3
     Full speed of the optimiser in the second phase, > 0.
 n_init : int, default=1
     Restarts from different weights; the best on validation rows is used.

@@ -64,5 +64,5 @@ def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> No
     warnings.warn(
         f"{count} of {len(constant)} features are constant, the first is {name}; "
         "they carry no information and are only centred.",
-        stacklevel=4,
+        stacklevel=5,
     )

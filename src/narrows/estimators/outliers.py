@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from itertools import count
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -61,7 +62,8 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
     max_false_positive_rate : float or None, default=None
         Share of normal rows, in (0, 1), that `predict` may call outliers; then `contamination`
         plays no role. A quarter of the rows is kept from training and sets the threshold, such
-        that the rate holds with 95 % confidence, if these rows are normal.
+        that the rate holds with 95 % confidence, if these rows are normal; this takes 12 rows over
+        the rate.
     trim : float, default=0.35
         Share of the rows, in [0, 1), that the last fit leaves out.
     trim_by : {"linear", "autoencoder"}, default="linear"
@@ -298,10 +300,11 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        array like X
+        array like X; of sequences, of the length of the longest in `fit`, 0 after their ends
         """
         check_is_fitted(self)
         rows, members = self._known(X), self._members()
+        rows = _rows.of_shape("X", rows, self.autoencoder_._event_shape, self._sequential)
         if self._kind == "reconstruction":
             return np.mean([one._shaped(one._excess(rows)) for one in members], axis=0)
         values = np.asarray(rows.read(0, len(rows)), dtype=np.float64)
@@ -342,8 +345,10 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
                 "Write OutlierDetector(SparseAutoencoder(64), score='joint')."
             )
         rate = self.max_false_positive_rate
-        if not 0 < self.contamination <= 0.5:
-            raise ValueError(f"contamination={self.contamination} must be in (0, 0.5]. Write 0.1.")
+        if not isinstance(self.contamination, Real) or not 0 < float(self.contamination) <= 0.5:
+            raise ValueError(
+                f"contamination={self.contamination!r} must be in (0, 0.5]. Write 0.1."
+            )
         if rate is not None and not 0 < rate < 1:
             raise ValueError(f"max_false_positive_rate={rate} must be in (0, 1). Write 0.01.")
         if not 0 <= self.trim < 1:

@@ -216,11 +216,26 @@ class SparseAutoencoder(BaseAutoencoder):
         """
         codes = self.transform(X)
         if unit not in range(codes.shape[1]):
-            raise ValueError(f"unit={unit!r} must be from 0 to {codes.shape[1] - 1}.")
+            most = codes.shape[1] - 1
+            raise ValueError(f"unit={unit!r} must be a whole number from 0 to {most}.")
         weights = self._effects(codes, unit).reshape(-1)
         features = np.argsort(-np.abs(weights), kind="stable")[:n_features]
         rows = np.argsort(-codes[:, unit], kind="stable")[:n_rows]
+        rows = rows[codes[rows, unit] != 0]
         return UnitReport(features, weights[features], rows, codes[rows, unit])
+
+    def parts(self, X: Any) -> Float[np.ndarray, "unit ..."]:
+        """Return what each unit adds to a row, from the mean code of X: the parts of rows.
+
+        Under a linear decoder its weights, in the units of the data; else the change from silence
+        to the largest value on X, for one unit of the code.
+
+        Returns
+        -------
+        array of shape (units, *event)
+        """
+        codes = self.transform(X)
+        return np.stack([self._effects(codes, unit) for unit in range(codes.shape[1])])
 
     def _effects(self, codes: Array, unit: int) -> Array:
         """Return the change of the reconstruction per unit of code, from the mean code."""

@@ -78,7 +78,8 @@ class StackedPredictor(Settings, ABC):
         sample_weight : array of shape (rows,), optional
             Weights >= 0 in the second phase.
         unlabelled : like X, optional
-            More rows for the first phase, without anything to predict.
+            More rows for the first phase, without anything to predict; with ``layer=None`` there is
+            none.
         groups : array of shape (rows,), optional
             Which rows belong together, for ``Training(split="groups")``; layers that learn from
             unlabelled rows too are split at random.
@@ -139,7 +140,13 @@ class StackedPredictor(Settings, ABC):
         )
         if unlabelled is None:
             return stack.fit(X, groups=groups)
-        return stack.fit(Concatenated([source(X), source(unlabelled)]))
+        known, more = source(X), source(unlabelled)
+        if known.shape != more.shape:
+            raise ValueError(
+                f"unlabelled has rows of shape {more.shape}, X has {known.shape}. "
+                "Pass the same features."
+            )
+        return stack.fit(Concatenated([known, more]))
 
     def _layer_rate(self) -> Any:
         rate = self.layer_learning_rate

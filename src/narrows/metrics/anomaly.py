@@ -5,7 +5,7 @@ Scores here are anomaly scores: *higher means more anomalous*, and y is 1 for an
 normal: give its negative. A row is called an anomaly if its score is at least the threshold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -151,9 +151,9 @@ class ROC:
     (array([0. , 0.5, 0.5, 1. , 1. ]), array([0. , 0. , 0.5, 0.5, 1. ]))
     """
 
-    thresholds: Float[np.ndarray, "threshold"]
-    signal: Efficiency
-    background: Efficiency
+    thresholds: Float[np.ndarray, "threshold"] = field(repr=False)
+    signal: Efficiency = field(repr=False)
+    background: Efficiency = field(repr=False)
     auc: float
     auc_error: float
     n_signal: int
@@ -252,9 +252,9 @@ class PrecisionRecall:
     (array([1.   , 0.5  , 0.667, 0.5  ]), array([0.5, 0.5, 1. , 1. ]))
     """
 
-    thresholds: Float[np.ndarray, "threshold"]
-    precision: Efficiency
-    recall: Efficiency
+    thresholds: Float[np.ndarray, "threshold"] = field(repr=False)
+    precision: Efficiency = field(repr=False)
+    recall: Efficiency = field(repr=False)
     average_precision: float
     prevalence: float
 
@@ -334,9 +334,9 @@ class SignificanceImprovement:
     (2.0, 1.0)
     """
 
-    thresholds: Float[np.ndarray, "threshold"]
-    signal: Efficiency
-    background: Efficiency
+    thresholds: Float[np.ndarray, "threshold"] = field(repr=False)
+    signal: Efficiency = field(repr=False)
+    background: Efficiency = field(repr=False)
     max_relative_error: float
 
     @property

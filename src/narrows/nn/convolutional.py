@@ -21,6 +21,7 @@ from narrows.nn.layers import (
     stages,
 )
 
+_FEW_CHANNELS = 4
 _DOWN = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _UP = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
@@ -223,6 +224,8 @@ def _too_small(
     fits = len(grids) - 1
     layers = f"{fits} convolution{'' if fits == 1 else 's'}"
     write = f"channels={channels[:fits]}" if fits else "kernel_size=1, or architecture='dense'"
+    if not fits and shape[-1] <= _FEW_CHANNELS < min(shape[:-1]):
+        write = "np.moveaxis(X, -1, 1), if the last axis is that of channels: they come first"
     return (
         f"Events of shape {shape} are too small for {len(channels)} convolutions: {layers} "
         f"of kernel_size={kernel_size} fit. Write {write}."

@@ -25,7 +25,7 @@ MAX_CLASSES = 50
 N_LABELS = (50, 100, 500)
 _LEAST_ROWS = 12
 _NAMED = 3
-_AROUND = 64
+_STEPS = 64
 
 
 def quality(s: Subject, rng: np.random.Generator) -> Section:
@@ -123,14 +123,14 @@ def _units(s: Subject) -> Block:
     cut = f" The first {n} of {s.n_components}." if n < s.n_components else ""
     caption = (
         "Round trip: share of the variance of a code that comes back when it is decoded and "
-        "encoded again. Changes most: the values of a row whose reconstruction moves most between "
-        "the 2 % and the 98 % quantile of the component, in standard deviations, the others at "
+        "encoded again. Changes most: the values of a row with the widest range of reconstructions "
+        "from the 2 % to the 98 % quantile of the component, in standard deviations, the others at "
         f"their medians{' (angles at their mean direction)' if s.circular else ''}.{cut}"
     )
     if s.circular:
         caption += (
             " Of an angle: the circular standard deviation √(−2 ln R) in radians, R the length of "
-            "the mean direction, and the range of each value once around, which has no sign."
+            "the mean direction, and the range of each value once around."
         )
     if sparse:
         caption += " Fires: share of the rows on which it is not 0."
@@ -149,14 +149,13 @@ def _deviation(s: Subject, k: int) -> float:
 
 def _changes(s: Subject, k: int) -> str:
     """Return the values of a row that a component changes most, and by how much."""
-    around = k in s.circular
-    ends = np.quantile(s.codes[:, k], (0.02, 0.98))
-    steps = np.linspace(-np.pi, np.pi, _AROUND, endpoint=False) if around else ends
+    low, high = np.quantile(s.codes[:, k], (0.02, 0.98)).tolist()
+    low, high = (-np.pi, np.pi) if k in s.circular else (low, high)
+    steps = np.linspace(low, high, _STEPS)
     grid = np.tile(s.middle, (len(steps), 1))
     grid[:, k] = steps
     decoded = s.standardised(s.decode(grid).astype(np.float64))
-    change = np.ptp(decoded, axis=0) if around else decoded[1] - decoded[0]
-    most = np.argsort(-np.abs(change), kind="stable")[:_NAMED]
+    change = np.ptp(decoded, axis=0)
+    most = np.argsort(-change, kind="stable")[:_NAMED]
     names = [blocks.drawable(s.feature_names[j]) for j in most]
-    moved = [f"{change[j]:{'' if around else '+'}.2f}".replace("-", "−") for j in most]
-    return ", ".join(f"{name} {by}" for name, by in zip(names, moved, strict=True))
+    return ", ".join(f"{name} {change[j]:.2f}" for name, j in zip(names, most, strict=True))
