@@ -224,7 +224,7 @@ def _too_small(
     fits = len(grids) - 1
     layers = f"{fits} convolution{'' if fits == 1 else 's'}"
     write = f"channels={channels[:fits]}" if fits else "kernel_size=1, or architecture='dense'"
-    if not fits and shape[-1] <= _FEW_CHANNELS < min(shape[:-1]):
+    if not fits and shape[-1] <= _FEW_CHANNELS < min(shape[:-1], default=0):
         write = "np.moveaxis(X, -1, 1), if the last axis is that of channels: they come first"
     return (
         f"Events of shape {shape} are too small for {len(channels)} convolutions: {layers} "
