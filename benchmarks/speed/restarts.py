@@ -18,8 +18,8 @@ NOTE = (
     "One epoch divided by its steps, batches of 128, a tenth of the rows held out; all programs "
     "interleaved in rounds of one run; ratio: median (lowest to highest) over rounds. Eight single "
     "fits would cost 8. Restarts are computed side by side, by batched products and grouped "
-    "convolutions: the smaller the network, the less it fills the processor by itself, and the more "
-    "is gained."
+    "convolutions: the smaller the network, the less it fills the processor by itself, and the "
+    "more is gained."
 )
 
 
