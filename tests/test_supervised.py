@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers import quick, table
-from narrows import Dense, StackedAutoencoder, StackedClassifier, StackedRegressor
+from narrows import Dense, ModuleRegressor, StackedAutoencoder, StackedClassifier, StackedRegressor
 from narrows._errors import NonFiniteLossError
 from narrows.estimators import _fitting
 
@@ -56,6 +56,11 @@ def test_settings_of_the_training_are_set_by_name(kind):
     assert model.training.patience == 3
     with pytest.raises(TypeError, match="Did you mean 'max_epochs'"):
         kind(max_epoch=3)
+
+
+def test_a_module_takes_settings_of_its_training_by_name():
+    model = ModuleRegressor(torch.nn.Linear).set_params(training__patience=3)
+    assert model.training.patience == 3
 
 
 @BOTH

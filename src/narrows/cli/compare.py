@@ -194,7 +194,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 def _print(found: "Comparison") -> None:
     """Print a table of K by model for each metric, and what they are of."""
     if found.fve:
-        _show.line("Fraction of variance explained:" if found.metrics else "")
+        if found.metrics:
+            _show.line("Fraction of variance explained:")
         _table(found, "fve")
     for metric in found.metrics:
         better = " (smaller is better)" if metric == METRICS["tsne-divergence"] else ""

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -21,13 +21,14 @@ from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
+from narrows.estimators._settings import Settings
 from narrows.nn.modules import tensors_of
 
 Factory = Callable[[int, int], nn.Module]
 _SCALES = ("auto", "standard", "global")
 
 
-class ModuleRegressor(RegressorMixin, BaseEstimator):
+class ModuleRegressor(RegressorMixin, Settings):
     """A torch module that predicts: trained on squared error, with rows and outputs scaled.
 
     Use it where scikit-learn has no regressor of the shape needed; `CodeRegressor` uses it for a
