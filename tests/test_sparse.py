@@ -8,7 +8,17 @@ import torch
 from scipy import stats
 
 from helpers import quick, table
-from narrows import Autoencoder, Dense, KLSparsity, Mixed, Plain, Revival, SparseAutoencoder, TopK
+from narrows import (
+    Autoencoder,
+    Dense,
+    KLSparsity,
+    Mixed,
+    Plain,
+    Revival,
+    SparseAutoencoder,
+    TopK,
+    Training,
+)
 from narrows.data.batches import Batch
 from narrows.estimators.sparse import SPARSITIES
 from narrows.nn.code import Layout
@@ -335,3 +345,31 @@ def test_a_silent_unit_has_no_rows():
     model = fitted(X=X)
     for unit in model.dead_units(X):
         assert len(model.unit(X, unit).rows) == 0
+
+
+def test_the_number_of_largest_units_falls_while_training():
+    """From k_start to k over the first half; outside training there are k_encode."""
+    raw, layout = torch.randn(1, 5, 40, generator=torch.Generator().manual_seed(0)), Layout(40)
+    code = TopK(4, k_start=20, k_encode=8)
+    n = [int((code(raw, layout, share)[0, 0] != 0).sum()) for share in (0, 0.25, 0.5, 1, None)]
+    assert n == [20, 12, 4, 4, 8]
+    assert torch.equal(TopK(4)(raw, layout, 0.0), TopK(4)(raw, layout))
+
+
+def test_patience_waits_for_the_number_of_units_to_settle():
+    X = np.random.default_rng(0).normal(size=(60, 6))
+    counts = []
+    for k_start in (None, 5):
+        training = Training(patience=1, lr_schedule="constant")
+        model = SparseAutoencoder(
+            6, sparsity="top_k", k=2, k_start=k_start, max_epochs=40, training=training
+        )
+        counts.append(model.set_params(learning_rate=0.5, random_state=0).fit(X).n_iter_)
+    assert counts[0] < 20 <= counts[1] < 40
+
+
+@pytest.mark.parametrize("name", ["k_start", "k_encode"])
+def test_fewer_units_at_other_times_are_refused(name):
+    model = SparseAutoencoder(6, sparsity="top_k", k=3, **{name: 2})
+    with pytest.raises(ValueError, match=rf"^{name}=2 of TopK must be a whole number, at least k"):
+        model.fit(np.eye(6))

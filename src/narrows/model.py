@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
+from narrows.engine.loop import Learner
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
 from narrows.nn.layers import Layered, Linear
@@ -75,7 +76,7 @@ class Blueprint:
         return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties))
 
 
-class Model(nn.Module):
+class Model(Learner):
     """Restarts of one autoencoder side by side.
 
     Every tensor of its state leads with an axis of restarts times a number of its own, so that one
@@ -116,6 +117,7 @@ class Model(nn.Module):
         self.register_buffer("_index", levels.index, persistent=False)
         self.generators: Sequence[torch.Generator] = ()
         self.disturbance: Disturbance | None = None
+        self.settled = b.code.settled
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
@@ -189,6 +191,11 @@ class Model(nn.Module):
             return record, levels
         on, off = self.disturbance.emphasis
         return replace(record, emphasis=torch.where(hit, on, off).to(x.dtype)), levels
+
+    def _code(self, raw: Tensor) -> Tensor:
+        """Return features as they are in training, or outside it."""
+        progress = self.progress if self.training else None
+        return self.blueprint.code(raw, self.blueprint.layout, progress)
 
     def _corrupted(self, corruption: Corruption, x: Tensor) -> tuple[Tensor, Tensor | None]:
         noise = self._noise(x.device)
@@ -271,7 +278,7 @@ class Model(nn.Module):
         """Return what comes of inputs, which may differ from the batch's own by corruption."""
         hidden: list[Tensor] | None = [] if self._keeps_hidden else None
         raw = self.encoder(x, None, hidden)
-        features = self.blueprint.code(raw, self.blueprint.layout)
+        features = self._code(raw)
         outputs = self.blueprint.ordering.combine(self._decoded(features, levels.masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
         if self._counts_idle and self.training:
@@ -299,14 +306,12 @@ class Model(nn.Module):
 
     def encoding(self, where: torch.device) -> Encoding:
         """Return how the code comes about, for terms that differentiate it."""
-        network, layout, layer = self.encoder, self.blueprint.layout, None
-        elementwise = self.blueprint.code.elementwise and not layout.circular
+        network, layer = self.encoder, None
+        elementwise = self.blueprint.code.elementwise and not self.blueprint.layout.circular
         if isinstance(network, Layered) and elementwise:
             first, *more = network.layers
             layer = network.weights[0] if isinstance(first, Linear) and not more else None
-        return Encoding(
-            network, lambda raw: self.blueprint.code(raw, layout), layer, self._noise(where)
-        )
+        return Encoding(network, self._code, layer, self._noise(where))
 
     def _entries(self, record: Record) -> Tensor:
         loss = self.blueprint.likelihood.loss(record.target, record.outputs, record.log_width)

@@ -27,6 +27,21 @@ class Batched(Protocol):
         """Yield batches of a new random order."""
 
 
+class Learner(nn.Module):
+    """Base of what the loop trains: its forward pass returns one tensor of losses per term.
+
+    Attributes
+    ----------
+    progress : float
+        How much of the training is over, from 0 to 1: parts may change with it.
+    settled : float
+        The share of the training after which no part changes any more.
+    """
+
+    progress: float = 1.0
+    settled: float = 0.0
+
+
 @dataclass
 class History:
     """Losses per value of the data, after each epoch.
@@ -63,7 +78,7 @@ def schedule(kind: str, progress: float) -> float:
     return max(shape, 0.01)
 
 
-def mean_loss(model: nn.Module, batches: Batched) -> Float[Tensor, " restart"]:
+def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:
     """Return the objective of each restart on all rows, as a model evaluates it."""
     model.eval()
     with torch.no_grad():
@@ -72,23 +87,36 @@ def mean_loss(model: nn.Module, batches: Batched) -> Float[Tensor, " restart"]:
 
 
 def train_epoch(
-    model: nn.Module,
+    model: Learner,
     player: Player,
     batches: Iterable[Any],
-    rates: Iterable[float],
+    progress: Iterable[float],
+    kind: str,
 ) -> Float[Tensor, "step term restart"]:
-    """Take one step per batch; return the losses, read from the device once, at the end."""
+    """Take one step per batch; return the losses, read from the device once, at the end.
+
+    Parameters
+    ----------
+    model : Learner
+    player : Player
+    batches : iterable
+    progress : iterable of float
+        Of each step, from 0 to 1.
+    kind : str
+        Of the schedule of the learning rate.
+    """
     model.train()
     losses = []
-    for batch, rate in zip(batches, rates, strict=True):
+    for batch, share in zip(batches, progress, strict=True):
+        model.progress = share
         terms = model(batch)
-        player.step(terms, rate)
+        player.step(terms, schedule(kind, share))
         losses.append(torch.stack([term.detach() for term in terms]))
     return torch.stack(losses).cpu()
 
 
 def fit(
-    model: nn.Module,
+    model: Learner,
     train: Batched,
     validation: Batched | None,
     *,
@@ -102,21 +130,23 @@ def fit(
     """Train the restarts of a model and leave each with its best weights.
 
     A restart whose loss becomes NaN or infinite stops learning, with a warning; if all do, the run
-    ends and the history says why.
+    ends and the history says why. Patience counts from when the model has settled.
     """
     start = mean_loss(model, train if validation is None else validation)
     history = History(validation_loss=[start])
     n_restarts = len(start)
     player = Player(model, n_restarts, settings, learning_rate)
     patience = None if validation is None else settings.patience
+    settled = math.ceil(model.settled * max_epochs)
     best = Best(list(model.state_dict().values()), start.nan_to_num(math.inf, math.inf), patience)
     n_steps = len(train) * max_epochs
     alive = torch.ones(n_restarts, dtype=torch.bool)
     try:
         for number in range(1, max_epochs + 1):
             steps = range((number - 1) * len(train), number * len(train))
-            rates = [schedule(settings.lr_schedule, step / n_steps) for step in steps]
-            losses = train_epoch(model, player, train.shuffled(generator), rates)
+            progress = [step / n_steps for step in steps]
+            shuffled = train.shuffled(generator)
+            losses = train_epoch(model, player, shuffled, progress, settings.lr_schedule)
             still = alive & losses.isfinite().all(0).all(0)
             if not still.equal(alive):
                 lost = failure(losses[:, :, alive], number, term_names)
@@ -136,7 +166,7 @@ def fit(
             history.train_loss.append(mean)
             history.validation_loss.append(held)
             history.learning_rate.append(rate)
-            out_of_patience = best.update(held.nan_to_num(math.inf, math.inf), number)
+            out_of_patience = best.update(held.nan_to_num(math.inf, math.inf), number, settled)
             epoch = Epoch(number, max_epochs, mean.sum(0), held, rate, model)
             if "stop" in [callback(epoch) for callback in callbacks] or out_of_patience:
                 break

@@ -99,8 +99,11 @@ class Best:
         self.done = torch.zeros(len(loss), dtype=torch.bool)
         self.patience = patience
 
-    def update(self, loss: Tensor, epoch: int) -> bool:
-        """Take in the losses after an epoch; return whether no restart has patience left."""
+    def update(self, loss: Tensor, epoch: int, settled: int = 0) -> bool:
+        """Take in the losses after an epoch; return whether no restart has patience left.
+
+        Patience counts from the best epoch, and not before the epoch in which parts have settled.
+        """
         better = (loss < self.loss) & ~self.done
         for restart in better.nonzero().flatten().tolist():
             self.loss[restart], self.epoch[restart] = loss[restart], epoch
@@ -109,7 +112,7 @@ class Best:
                 rows = slice(restart * size, (restart + 1) * size)
                 kept[rows] = tensor[rows]
         if self.patience is not None:
-            self.done |= epoch - self.epoch >= self.patience
+            self.done |= epoch - self.epoch.clamp_min(settled) >= self.patience
         return bool(self.done.all())
 
     def restore(self, which: Tensor) -> None:

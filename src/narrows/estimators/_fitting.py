@@ -242,7 +242,7 @@ class Stream:
         A pass whose losses are not finite is undone, and the history says so.
         """
         order, *noise = (child for seed in self.seeds for child in seed.spawn(1))
-        kind, progress = recipe.training.lr_schedule, self.n_passes / recipe.max_epochs
+        kind, progress = recipe.training.lr_schedule, min(1, self.n_passes / recipe.max_epochs)
         before = {name: kept.clone() for name, kept in self.model.state_dict().items()}
         with _placed(self.model, recipe, noise) as where:
             rows = Batches(task.train.to(where), recipe.batch_size)
@@ -252,8 +252,8 @@ class Stream:
             if self.optimizer is not None:
                 player.optimizer.load_state_dict(self.optimizer)
             generator = devices.generators([order], torch.device("cpu"))[0]
-            rates = [loop.schedule(kind, progress)] * len(rows)
-            losses = loop.train_epoch(self.model, player, rows.shuffled(generator), rates)
+            shuffled, shares = rows.shuffled(generator), [progress] * len(rows)
+            losses = loop.train_epoch(self.model, player, shuffled, shares, kind)
             player.release()
         self.model.eval()
         mean, failure = losses.mean(0), loop.failure(losses, 1, recipe.blueprint.term_names)
@@ -265,7 +265,7 @@ class Stream:
         return loop.History(
             [mean],
             [mean.sum(0)],
-            [recipe.learning_rate * rates[0]],
+            [recipe.learning_rate * loop.schedule(kind, progress)],
             torch.full((mean.shape[1],), self.n_passes),
             mean.sum(0).nan_to_num(math.inf, math.inf),
             failure,

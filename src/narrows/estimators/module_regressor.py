@@ -273,7 +273,7 @@ class ModuleRegressor(RegressorMixin, Settings):
         return y[:, 0] if self._one else y
 
 
-class Restart(nn.Module):
+class Restart(loop.Learner):
     """A module as the loop trains it: one restart, with a leading axis in every tensor.
 
     Frozen parameters are kept as buffers, which no gradient moves.

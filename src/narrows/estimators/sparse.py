@@ -71,6 +71,11 @@ class SparseAutoencoder(BaseAutoencoder):
         Mean activation that "kl" asks for, in (0, 1).
     k : int, default=8
         Units that "top_k" keeps for each row, fewer than there are.
+    k_start : int or None, default=None
+        Units that "top_k" keeps when training starts; their number falls to k over the first half.
+        None for k from the start.
+    k_encode : int or None, default=None
+        Units that "top_k" keeps once trained; None for k. Up to 3k tell a classifier more.
     layers : sequence of int, default=()
         Hidden layers of the encoder, from 1, that are penalised as the code is, by "l1" or "kl".
     revival : bool, default=True
@@ -108,6 +113,8 @@ class SparseAutoencoder(BaseAutoencoder):
         strength: float = 1.0,
         rate: float = 0.05,
         k: int = 8,
+        k_start: int | None = None,
+        k_encode: int | None = None,
         layers: Sequence[int] = (),
         revival: bool = True,
         code: str | Code | None = None,
@@ -132,6 +139,8 @@ class SparseAutoencoder(BaseAutoencoder):
         self.strength = strength
         self.rate = rate
         self.k = k
+        self.k_start = k_start
+        self.k_encode = k_encode
         self.layers = layers
         self.revival = revival
         self.code = code
@@ -156,7 +165,8 @@ class SparseAutoencoder(BaseAutoencoder):
         if self.sparsity == "top_k" and self.code is None:
             self._check_k()
         unit = Dense(self.hidden_layer_sizes, self.activation, unit_norm=True, init="random")
-        own = {"l1": Plain("relu"), "kl": Plain("sigmoid"), "top_k": TopK(self.k)}[self.sparsity]
+        largest = TopK(self.k, self.k_start, self.k_encode)
+        own = {"l1": Plain("relu"), "kl": Plain("sigmoid"), "top_k": largest}[self.sparsity]
         return choose(
             self,
             architecture=unit if self.architecture is None else self.architecture,

@@ -82,6 +82,11 @@ class Code(Part, ABC):
 
     @property
     @abstractmethod
+    def settled(self) -> float:
+        """The share of the training after which the code changes no more."""
+
+    @property
+    @abstractmethod
     def linear(self) -> bool:
         """Whether plain components are the encoder's raw output."""
 
@@ -92,9 +97,15 @@ class Code(Part, ABC):
 
     @abstractmethod
     def __call__(
-        self, raw: Float[Tensor, "restart row feature"], layout: Layout
+        self,
+        raw: Float[Tensor, "restart row feature"],
+        layout: Layout,
+        progress: float | None = None,
     ) -> Float[Tensor, "restart row feature"]:
-        """Map the encoder's raw output to the features that the decoder sees."""
+        """Map the encoder's raw output to the features that the decoder sees.
+
+        `progress` is the share of the training that is over; None outside training.
+        """
 
 
 class Plain(Code):
@@ -119,6 +130,10 @@ class Plain(Code):
         self.activation = activation
 
     @property
+    def settled(self) -> float:
+        return 0.0
+
+    @property
     def linear(self) -> bool:
         return activation(self.activation) is identity
 
@@ -127,7 +142,10 @@ class Plain(Code):
         return activation(self.activation) in ACTIVATIONS.values()
 
     def __call__(
-        self, raw: Float[Tensor, "restart row feature"], layout: Layout
+        self,
+        raw: Float[Tensor, "restart row feature"],
+        layout: Layout,
+        progress: float | None = None,
     ) -> Float[Tensor, "restart row feature"]:
         return _with_pairs(raw, layout, activation(self.activation))
 
@@ -141,6 +159,12 @@ class TopK(Code):
     ----------
     k : int, default=8
         How many survive, at least 1.
+    k_start : int or None, default=None
+        How many survive when training starts: the number falls to k over the first half, so that
+        all units learn something before few may speak. None for k from the start.
+    k_encode : int or None, default=None
+        How many survive outside training; None for k. Codes with some more of them, up to 3k, tell
+        a classifier more.
 
     References
     ----------
@@ -156,8 +180,14 @@ class TopK(Code):
     2
     """
 
-    def __init__(self, k: int = 8) -> None:
+    def __init__(self, k: int = 8, k_start: int | None = None, k_encode: int | None = None) -> None:
         self.k = k
+        self.k_start = k_start
+        self.k_encode = k_encode
+
+    @property
+    def settled(self) -> float:
+        return 0.0 if self.k_start is None else 0.5
 
     @property
     def linear(self) -> bool:
@@ -168,18 +198,39 @@ class TopK(Code):
         return False
 
     def __call__(
-        self, raw: Float[Tensor, "restart row feature"], layout: Layout
+        self,
+        raw: Float[Tensor, "restart row feature"],
+        layout: Layout,
+        progress: float | None = None,
     ) -> Float[Tensor, "restart row feature"]:
-        return _with_pairs(raw, layout, self._largest)
+        k = self._kept(progress)
+        return _with_pairs(raw, layout, lambda plain: _largest(plain, k))
 
-    def _largest(self, raw: Tensor) -> Tensor:
-        n = raw.shape[-1]
-        if not hasattr(self.k, "__index__") or self.k < 1:
-            raise ValueError(f"k={self.k!r} of TopK must be a whole number, at least 1.")
-        if self.k >= n:
-            return raw
-        kept = raw.topk(self.k, -1)
-        return torch.zeros_like(raw).scatter(-1, kept.indices, kept.values)
+    def _kept(self, progress: float | None) -> int:
+        """Return how many units survive at a progress from 0 to 1, or outside training."""
+        k = self.k
+        if not hasattr(k, "__index__") or k < 1:
+            raise ValueError(f"k={k!r} of TopK must be a whole number, at least 1.")
+        for name in ("k_start", "k_encode"):
+            other = getattr(self, name)
+            if other is not None and (not hasattr(other, "__index__") or other < k):
+                raise ValueError(
+                    f"{name}={other!r} of TopK must be a whole number, at least k={k}, or None "
+                    "for k."
+                )
+        if progress is None:
+            return k if self.k_encode is None else self.k_encode
+        if self.k_start is None:
+            return k
+        return round(self.k_start + (k - self.k_start) * min(1.0, progress / self.settled))
+
+
+def _largest(raw: Tensor, k: int) -> Tensor:
+    """Return the k largest features of each row, 0 for the others."""
+    if k >= raw.shape[-1]:
+        return raw
+    kept = raw.topk(k, -1)
+    return torch.zeros_like(raw).scatter(-1, kept.indices, kept.values)
 
 
 def _with_pairs(raw: Tensor, layout: Layout, function: Activation) -> Tensor:
