@@ -297,7 +297,8 @@ def _squared_radii(rows: np.ndarray, n_neighbors: int) -> np.ndarray:
 def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean, and a root of the covariance with as few rows as there are features."""
     mean = rows.mean(axis=0)
-    return mean, np.linalg.qr((rows - mean) / np.sqrt(len(rows) - 1), mode="r")
+    root = np.linalg.qr((rows - mean) / np.sqrt(len(rows) - 1), mode="r")
+    return mean, np.asarray(root)
 
 
 def _weight(name: str, weight: ArrayLike | None, n_rows: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Whether two sets of rows come from the same distribution.
 
 Use it on generated rows beside real ones, or on codes beside draws of the prior that they should
-follow. Events of any shape are flattened.
+follow. Events of any shape are flattened. Rows must be independent: of a series, give rows far
+enough apart.
 """
 
 from dataclasses import dataclass
