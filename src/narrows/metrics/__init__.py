@@ -26,6 +26,12 @@ from narrows.metrics.disentanglement import (
     mutual_information_gap,
     separated_attribute_predictability,
 )
+from narrows.metrics.generative import (
+    GenerativePrecisionRecall,
+    frechet_distance,
+    generative_precision_recall,
+    wasserstein_per_feature,
+)
 from narrows.metrics.latent import (
     Dependence,
     agreement,
@@ -45,19 +51,23 @@ from narrows.metrics.reconstruction import (
     elbow,
     fraction_of_variance_explained,
 )
+from narrows.metrics.two_sample import MMD, TwoSampleAUC, mmd, two_sample_auc
 
 __all__ = [
     "DCI",
+    "MMD",
     "ROC",
     "ClusteringAgreement",
     "Dependence",
     "Efficiency",
     "ExplainedVariance",
+    "GenerativePrecisionRecall",
     "LabelEfficiency",
     "PrecisionRecall",
     "Repeated",
     "RoundTrip",
     "SignificanceImprovement",
+    "TwoSampleAUC",
     "active_units",
     "agreement",
     "agreement_matrix",
@@ -69,7 +79,10 @@ __all__ = [
     "dependence",
     "elbow",
     "fraction_of_variance_explained",
+    "frechet_distance",
+    "generative_precision_recall",
     "label_efficiency",
+    "mmd",
     "mutual_information_gap",
     "neighbour_overlap",
     "precision_recall",
@@ -80,4 +93,6 @@ __all__ = [
     "significance_improvement",
     "trustworthiness",
     "tsne_divergence",
+    "two_sample_auc",
+    "wasserstein_per_feature",
 ]

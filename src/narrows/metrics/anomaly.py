@@ -290,6 +290,7 @@ def precision_recall(y: ArrayLike, score: ArrayLike, confidence: float = 0.95) -
     See Also
     --------
     sklearn.metrics.average_precision_score : The same average.
+    generative_precision_recall : Precision and recall of generated rows.
 
     References
     ----------
