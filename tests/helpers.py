@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from sklearn.base import clone
 
-from narrows import Plain, Training
-from narrows.parts import ESTIMATORS, PARTS, load
+from narrows import GaussianCode, KLSparsity, Plain, Training
+from narrows.parts import ESTIMATORS, PARTS, load, resolve
 
+# Penalties of codes that are points for each row
+OF_POINTS = [name for name in PARTS["penalty"] if not resolve("penalty", name).of_distribution]
 RANKED = [name for name in PARTS["ordering"] if name != "none"]
 
 
@@ -20,9 +22,11 @@ def quick(**settings) -> dict:
 
 
 def suited(penalties) -> dict:
-    """Settings that penalties need: the firing rates of KL sparsity are of units in [0, 1]."""
-    names = [str(penalty).lower() for penalty in penalties]
-    return {"code": Plain("sigmoid")} if any("kl" in name for name in names) else {}
+    """The code that penalties need: a distribution, or units in [0, 1] for firing rates."""
+    parts = [resolve("penalty", penalty) for penalty in penalties]
+    if any(part.of_distribution for part in parts):
+        return {"code": GaussianCode()}
+    return {"code": Plain("sigmoid")} if any(isinstance(p, KLSparsity) for p in parts) else {}
 
 
 def estimators(**settings) -> Iterator:
@@ -45,6 +49,8 @@ def short_name(estimator) -> str:
 
 TARGETS: dict[str, Callable] = {
     "gaussian": lambda mean, rng: rng.normal(mean, 0.1),
+    "normal": lambda mean, rng: rng.normal(mean, 0.1),
+    "continuous_bernoulli": lambda mean, rng: 1 / (1 + np.exp(-rng.normal(2 * mean, 0.1))),
     "bernoulli": lambda mean, rng: rng.random(mean.shape) < 1 / (1 + np.exp(-2 * mean)),
     "categorical": lambda mean, rng: np.exp(mean) / np.exp(mean).sum(1, keepdims=True),
     "poisson": lambda mean, rng: rng.poisson(np.exp(mean)),

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from scipy import special, stats
+from scipy import optimize, special, stats
 from sklearn import metrics
 
 import narrows
-from helpers import TARGETS, quick, suited, table
+from helpers import OF_POINTS, TARGETS, quick, suited, table
 from narrows.data.batches import Batch
 from narrows.estimators._fitting import _certain
 from narrows.model import Blueprint, Model
@@ -42,9 +42,22 @@ def negative_binomial(t, m, s):
     return -stats.nbinom.logpmf(t, r, r / (r + m))
 
 
+def langevin(o):
+    return 1 / -np.expm1(-o) - 1 / o
+
+
+def continuous_bernoulli(t, m):
+    """Minus the log-density, from the mean, of which the logit is found by root finding."""
+    slack = np.clip(m, 2e-3, 1 - 2e-3)
+    o = np.vectorize(lambda m: optimize.brentq(lambda o: langevin(o) - m, -600, 601))(slack)
+    return np.log(np.expm1(o) / o) - o * t
+
+
 # Likelihood -> link, loss(target, mean, log of the learned width)
 REFERENCE = {
     "gaussian": (identity, lambda t, m, s: (t - m) ** 2),
+    "normal": (identity, lambda t, m, s: -stats.norm.logpdf(t, m, np.exp(s))),
+    "continuous_bernoulli": (langevin, lambda t, m, s: continuous_bernoulli(t, m)),
     "bernoulli": (special.expit, lambda t, m, s: cross_entropy(t, m)),
     "categorical": (softmax, lambda t, m, s: -special.xlogy(t, m)),
     "poisson": (softplus, lambda t, m, s: -stats.poisson.logpmf(t, m)),
@@ -75,7 +88,7 @@ def test_loss_and_link(name, rng):
     link, loss = REFERENCE[name]
     likelihood = resolve("likelihood", name)
     target, output = table(name), rng.normal(size=(200, 6))
-    log_width = None if likelihood.noise == "none" else rng.normal(size=6)
+    log_width = None if likelihood.learns == "none" else rng.normal(size=6)
     found = likelihood.loss(*map(torch.as_tensor, (target, output)), maybe(log_width))
     np.testing.assert_allclose(found, loss(target, link(output), log_width), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(likelihood.link(torch.as_tensor(output)), link(output), rtol=1e-12)
@@ -110,7 +123,7 @@ DEVIANCE = {  # of all entries, where scikit-learn or a textbook has one
 def test_deviance(name, rng):
     likelihood = resolve("likelihood", name)
     target, output = torch.as_tensor(table(name)), torch.as_tensor(rng.normal(size=(200, 6)))
-    log_width = None if likelihood.noise == "none" else torch.zeros(6)
+    log_width = None if likelihood.learns == "none" else torch.zeros(6)
     found = 2 * (
         likelihood.loss(target, output, log_width) - likelihood.saturated(target, log_width)
     )
@@ -388,6 +401,45 @@ def kl_sparsity(h, rate=0.05):
     return stats.entropy([[rate] * len(mean), [1 - rate] * len(mean)], [mean, 1 - mean]).sum()
 
 
+def posterior(raw):
+    """Means and logarithms of widths, which are kept within bounds."""
+    mean, log_width = np.split(raw, 2, axis=1)
+    return mean, np.clip(log_width, -9, 5)
+
+
+def divergence(raw):
+    mean, log_width = posterior(raw)
+    return 0.5 * (np.exp(2 * log_width) + mean**2 - 1 - 2 * log_width).sum(1).mean()
+
+
+def normal_draws(raw, generator):
+    """Draws as the model makes them in evaluation, and what they are drawn from."""
+    mean, log_width = posterior(raw)
+    noise = array(torch.randn(mean.shape, generator=generator)).astype(float)
+    return mean + np.exp(log_width) * noise, mean, np.exp(log_width)
+
+
+def total_correlation(raw):
+    z, mean, width = normal_draws(raw, torch.Generator().manual_seed(0))
+    each = stats.norm.logpdf(z[:, None], mean, width)
+    joint = special.logsumexp(each.sum(2), 1) - np.log(len(z))
+    return (joint - (special.logsumexp(each, 1) - np.log(len(z))).sum(1)).mean()
+
+
+def discrepancy(raw):
+    generator = torch.Generator().manual_seed(0)
+    z, *_ = normal_draws(raw, generator)
+    torch.multinomial(torch.ones(1), len(z), True, generator=generator)
+    p = array(torch.randn(z.shape, generator=generator)).astype(float)
+
+    def mean(a, b):
+        squares = ((a[:, None] - b) ** 2).sum(2)
+        kernel = sum(c / (c + squares) for c in 2 * K * np.array([0.1, 0.2, 0.5, 1, 2, 5, 10]))
+        return kernel[~np.eye(len(a), dtype=bool)].mean() if a is b else kernel.mean()
+
+    return mean(z, z) - 2 * mean(z, p) + mean(p, p)
+
+
 def of_codes(penalty):
     """A penalty of codes as one of a map from inputs to codes."""
     return lambda encode, x: penalty(encode(x))
@@ -404,6 +456,9 @@ PENALTY = {
     "contractive": contraction,
     "decorrelation": of_codes(decorrelation),
     "kl_sparsity": of_codes(kl_sparsity),
+    "divergence": lambda encode, x: divergence(encode(x)),
+    "total_correlation": lambda encode, x: total_correlation(encode(x)),
+    "mmd": lambda encode, x: discrepancy(encode(x)),
     "revival": lambda encode, x: 0.0,  # in evaluation; see test_sparse for training
 }
 
@@ -412,7 +467,8 @@ PENALTY = {
 def test_penalty(name):
     penalty = load(PARTS["penalty"][name])(strength=0.7)
     model, batch = build("none", penalties=[penalty], circular=())
-    link = special.expit if suited([name]) else identity
+    sigmoid = isinstance(suited([name]).get("code"), narrows.Plain)
+    link = special.expit if sigmoid else identity
     expected = 0.7 * PENALTY[name](lambda x: link(dense(model.encoder, x, 0)), array(batch.x))
     assert model.terms(batch)[1].item() == pytest.approx(expected, rel=1e-6)
 
@@ -420,18 +476,18 @@ def test_penalty(name):
 @each_likelihood
 def test_scores_and_loss_terms(name):
     X = table(name)
-    settings = {"likelihood": name, "penalties": list(PARTS["penalty"]), "precision": "float64"}
-    model = narrows.Autoencoder(**quick(**settings, **suited(PARTS["penalty"]))).fit(X)
+    settings = {"likelihood": name, "penalties": OF_POINTS, "precision": "float64"}
+    model = narrows.Autoencoder(**quick(**settings, **suited(OF_POINTS))).fit(X)
     scale = standardise(X) if resolve("likelihood", name).scales_target else identity
     mean = scale(model.reconstruct(X).astype(float))
     losses = REFERENCE[name][1](scale(X), mean, learned_width(model, 0)).sum(1)
     np.testing.assert_allclose(model.score_samples(X), -losses, rtol=1e-3, atol=1e-4)
-    strength = {part: load(PARTS["penalty"][part])().strength for part in PENALTY}
+    strength = {part: load(PARTS["penalty"][part])().strength for part in OF_POINTS}
 
     def encode(x):
         return array(model._model.encode(torch.as_tensor(x)))[0]
 
-    terms = {part: strength[part] * f(encode, standardise(X)(X)) for part, f in PENALTY.items()}
+    terms = {part: strength[part] * PENALTY[part](encode, standardise(X)(X)) for part in OF_POINTS}
     assert model.loss_terms(X) == pytest.approx(
         {"reconstruction": losses.mean(), **terms}, rel=1e-3
     )
@@ -442,7 +498,7 @@ def test_scores_and_loss_terms(name):
 
 @pytest.mark.parametrize(
     ("ordering", "penalties"),
-    [*((name, []) for name in PARTS["ordering"]), *(("none", [name]) for name in PARTS["penalty"])],
+    [*((name, []) for name in PARTS["ordering"]), *(("none", [name]) for name in OF_POINTS)],
 )
 def test_weight_three_is_three_copies(ordering, penalties, rng):
     model, batch = build(ordering, penalties=penalties)

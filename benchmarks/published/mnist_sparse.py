@@ -19,12 +19,14 @@ SETTINGS = {
     "n_components": 1000,
     "sparsity": "top_k",
     "k": 25,
+    "k_start": 200,
+    "k_encode": 75,
     "architecture": Dense((), tied=True, init="random"),
     "scale": "global",
     "max_epochs": 20,
     "learning_rate": 1e-3,
 }
-C = 1.0
+C = 0.1
 
 
 def error(settings, seed):
@@ -45,14 +47,17 @@ def make():
     (mean,), (spread,) = mean_error([np.array([value]) for value in missed])
     each = " ".join(f"{value:.2f}" for value in missed)
     seconds = np.mean([seconds for _, seconds in runs])
-    row = ["1000 units, k = 25", f"{mean:.2f} ± {spread:.2f}", each, "<= 1.6"]
+    row = ["1000 units, k = 25, 75 at test time", f"{mean:.2f} ± {spread:.2f}", each, "<= 1.6"]
     row += [f"{np.mean(dead):.0f}", f"{np.mean(fve):.3f}", f"{seconds:.0f}"]
     head = ["code", "test error, %", "seeds 0 to 2", "asked", "silent units", "FVE", "s per run"]
     note = (
         "Codes of the 60 000 training images, learned without labels "
         f"({SETTINGS['max_epochs']} epochs, learning rate {SETTINGS['learning_rate']:g}); "
-        f"multinomial logistic regression on them, C = {C:g}. Published: 1.35 (Makhzani & Frey "
-        "2013). Seconds are wall time on one thread."
+        f"multinomial logistic regression on them, C = {C:g}. In training 200 units of each row "
+        "survive at first, 25 from half of it on; the codes that are classified keep 75, as the "
+        "authors recommend. Settings were chosen on the last 10 000 training rows: 1.85 % there "
+        "with 25 units in the codes, 1.60 with 75, 1.79 with 200. Published: 1.35 (Makhzani & "
+        "Frey 2013). Seconds are wall time on one thread."
     )
     return head, [row], note
 

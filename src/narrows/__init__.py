@@ -16,6 +16,7 @@ _WHERE = {
     "ContractiveAutoencoder": "narrows.estimators.contractive",
     "DenoisingAutoencoder": "narrows.estimators.denoising",
     "StackedAutoencoder": "narrows.estimators.stacked",
+    "VariationalAutoencoder": "narrows.estimators.variational",
     "StackedClassifier": "narrows.estimators.supervised",
     "StackedRegressor": "narrows.estimators.supervised",
     "OutlierDetector": "narrows.estimators.outliers",
@@ -28,12 +29,23 @@ _WHERE = {
     "Recurrent": "narrows.nn.recurrent",
     "Plain": "narrows.nn.code",
     "TopK": "narrows.nn.code",
+    "GaussianCode": "narrows.nn.posterior",
+    "LaplaceCode": "narrows.nn.posterior",
+    "LogisticNormalCode": "narrows.nn.simplex",
+    "DirichletCode": "narrows.nn.simplex",
+    "RelaxedCategoricalCode": "narrows.nn.simplex",
+    "PowerSphericalCode": "narrows.nn.sphere",
+    "StandardPrior": "narrows.nn.prior",
+    "MixturePrior": "narrows.nn.prior",
+    "VampPrior": "narrows.nn.prior",
     "Collective": "narrows.nn.ordering",
     "Boosted": "narrows.nn.ordering",
     "Shared": "narrows.nn.ordering",
     "Nested": "narrows.nn.ordering",
     "Gaussian": "narrows.objective.likelihoods",
+    "Normal": "narrows.objective.likelihoods",
     "Bernoulli": "narrows.objective.likelihoods",
+    "ContinuousBernoulli": "narrows.objective.likelihoods",
     "Categorical": "narrows.objective.likelihoods",
     "Poisson": "narrows.objective.likelihoods",
     "NegativeBinomial": "narrows.objective.likelihoods",
@@ -49,6 +61,9 @@ _WHERE = {
     "Revival": "narrows.objective.penalties",
     "Contractive": "narrows.objective.penalties",
     "Decorrelation": "narrows.objective.penalties",
+    "Divergence": "narrows.objective.variational",
+    "TotalCorrelation": "narrows.objective.variational",
+    "MMD": "narrows.objective.variational",
     "load": "narrows.persist",
     "compare": "narrows.report.comparison",
     "source": "narrows.data.source",
@@ -73,6 +88,7 @@ if TYPE_CHECKING:
     from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
     from narrows.estimators.supervised import StackedClassifier as StackedClassifier
     from narrows.estimators.supervised import StackedRegressor as StackedRegressor
+    from narrows.estimators.variational import VariationalAutoencoder as VariationalAutoencoder
     from narrows.persist import load as load
     from narrows.report.comparison import compare as compare
 

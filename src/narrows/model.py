@@ -13,8 +13,11 @@ from narrows.data.batches import Batch
 from narrows.engine.loop import Learner
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
+from narrows.nn.latent import Latent, drawn
 from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels, Ordering
+from narrows.nn.posterior import Posterior
+from narrows.nn.prior import Prior, StandardPrior
 from narrows.nn.record import Encoding, Record, Units
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
@@ -43,7 +46,11 @@ class Disturbance:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """The choice of one part per axis, and the sizes: all that is needed to build a model."""
+    """The choice of one part per axis, and the sizes: all that is needed to build a model.
+
+    `n_draws` is how many codes are drawn for each row while training, where the code is a
+    distribution; more than one are weighed by their importance.
+    """
 
     architecture: Architecture
     code: Code
@@ -53,6 +60,13 @@ class Blueprint:
     penalties: tuple[Penalty, ...]
     event_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
+    prior: Prior | None = None
+    n_draws: int = 1
+
+    @property
+    def posterior(self) -> Posterior | None:
+        """The code, if it is a distribution."""
+        return self.code if isinstance(self.code, Posterior) else None
 
     @property
     def n_values(self) -> int:
@@ -68,12 +82,14 @@ class Blueprint:
         """Return the shapes that networks are built for."""
         n_decoders = self.ordering.n_decoders(self.layout.n_components)
         shapes = self.event_shape, self.target_shape
-        return Sizes(*shapes, self.layout.n_features, n_restarts, n_decoders)
+        n_raw = self.code.n_raw(self.layout)
+        return Sizes(*shapes, self.layout.n_features, n_restarts, n_decoders, n_raw)
 
     @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the terms of the objective: "reconstruction", then the penalties."""
-        return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties))
+        last = ("importance",) if self.n_draws > 1 else ()
+        return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties), *last)
 
 
 class Model(Learner):
@@ -102,13 +118,18 @@ class Model(Learner):
         self.n_levels = len(b.ordering.masks(n_components))
         sizes = b.sizes(n_restarts)
         self.n_decoders = sizes.n_decoders
+        b.code.check(b.layout, self.n_levels > 1)
         self.encoder, self.decoder = b.architecture.build(sizes)
+        self.prior = None
+        if b.posterior is not None:
+            prior = b.prior or StandardPrior()
+            self.prior = prior.build(b.posterior, b.layout, b.n_values, n_restarts)
         for penalty in b.penalties:
-            penalty.check(self.encoder.n_hidden)
+            penalty.check(self.encoder.n_hidden, b.posterior is not None)
         self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
         self._counts_idle = any(penalty.counts_idle for penalty in b.penalties)
         self.register_buffer("_idle", torch.zeros(n_restarts, 1, b.layout.n_features), False)
-        width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.noise]
+        width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.learns]
         shape = (n_restarts, self.n_levels, 1, width or 1)
         self.log_width = None if width is None else nn.Parameter(torch.zeros(shape))
         levels = b.ordering.objective(n_components)
@@ -117,12 +138,13 @@ class Model(Learner):
         self.register_buffer("_index", levels.index, persistent=False)
         self.generators: Sequence[torch.Generator] = ()
         self.disturbance: Disturbance | None = None
-        self.settled = b.code.settled
+        self.settled = max([b.code.settled, *(penalty.settled for penalty in b.penalties)])
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
-        for network in (self.encoder, self.decoder):
-            network.reset(generators)
+        for network in (self.encoder, self.decoder, self.prior):
+            if network is not None:
+                network.reset(generators)
 
     def seed(self, generators: Sequence[torch.Generator]) -> None:
         """Set where training draws its noise from, one generator per restart; () for none."""
@@ -160,9 +182,14 @@ class Model(Learner):
     def forward(self, batch: Batch) -> list[Float[Tensor, " {self.n_restarts}"]]:
         """Return each term of the objective as a mean per value of the data."""
         record, levels = self._trained(batch)
+        if self.blueprint.n_draws > 1:
+            terms = self._weighed(record, len(batch))
+            means = [_mean(term, batch.weight, levels.weights) for term in terms]
+            return [mean / self.blueprint.n_outputs for mean in means]
+        added = [_mean(term, batch.weight, levels.weights) for term in self._added(record)]
         return [
             _averaged(self._entries(record), levels.weights, batch.weight),
-            *(_mean(term, batch.weight) / self.blueprint.n_outputs for term in self._added(record)),
+            *(mean / self.blueprint.n_outputs for mean in added),
         ]
 
     def terms(self, batch: Batch) -> list[Float[Tensor, " {self.n_restarts}"]]:
@@ -172,10 +199,37 @@ class Model(Learner):
     def objective(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} row"]:
         """Return the whole objective row by row, weights included; its mean is that of `terms`."""
         record, levels = self._trained(batch)
-        total = (self._entries(record).sum(-1) * levels.weights[:, None]).sum(1)
-        for term in self._added(record):
-            total = total + (term if term.ndim == 2 else term[:, None])
-        return total if batch.weight is None else total * batch.weight
+        if self.blueprint.n_draws > 1:
+            terms = self._weighed(record, len(batch))
+        else:
+            terms = [self._entries(record).sum(-1), *self._added(record)]
+        shape = (self.n_restarts, len(batch))
+        total = sum(_by_row(term, levels.weights).expand(shape) for term in terms)
+        return torch.as_tensor(total if batch.weight is None else total * batch.weight)
+
+    def _weighed(self, record: Record, n_rows: int) -> list[Tensor]:
+        """Return the terms of the k-sample bound, draws weighed by their importance.
+
+        With weights w of the draws and their shares ŵ, ``-ln mean w`` is the mean of the terms of
+        the draws with weights ŵ, plus KL(ŵ ‖ equal shares); its gradient is that of the mean with
+        ŵ held fixed (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519). So each term keeps its
+        name, and the last is that divergence.
+        """
+        n = self.blueprint.n_draws
+        terms = [self._entries(record).sum(-1), *self._added(record)]
+        bound = [True, *(penalty.bound for penalty in self.blueprint.penalties)]
+        split = [t if t.ndim < 2 else t.unflatten(-1, (n, n_rows)) for t in terms]
+        minus_log = sum(term for term, own in zip(split, bound, strict=True) if own)
+        log_share = (-torch.as_tensor(minus_log)).detach().log_softmax(-2)
+        share = log_share.exp()
+        gap = (share * (log_share + math.log(n))).sum(-2)
+        return [
+            *(
+                (term * share).sum(-2) if own else term if term.ndim < 2 else term.mean(-2)
+                for term, own in zip(split, bound, strict=True)
+            ),
+            gap,
+        ]
 
     def _trained(self, batch: Batch) -> tuple[Record, Levels]:
         """Return what the objective reads: levels are drawn while training, if at all."""
@@ -184,13 +238,13 @@ class Model(Learner):
             levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
         x = batch.x.expand(self.n_restarts, *batch.x.shape)
         if self.disturbance is None or not self.generators:
-            return self._record(batch, x, levels), levels
+            return self._record(batch, x, levels, draws=True), levels
         noisy, hit = self._corrupted(self.disturbance.corruption, x)
-        record = self._record(batch, noisy, levels)
+        record = self._record(batch, noisy, levels, draws=True)
         if hit is None or not self.disturbance.emphasised:
             return record, levels
-        on, off = self.disturbance.emphasis
-        return replace(record, emphasis=torch.where(hit, on, off).to(x.dtype)), levels
+        emphasis = torch.where(hit, *self.disturbance.emphasis).to(x.dtype)
+        return replace(record, emphasis=emphasis.repeat(1, self.blueprint.n_draws, 1)), levels
 
     def _code(self, raw: Tensor) -> Tensor:
         """Return features as they are in training, or outside it."""
@@ -251,6 +305,11 @@ class Model(Learner):
             rows = which.repeat_interleave(len(tensor) // self.n_restarts)
             own[name][rows] = tensor[rows]
 
+    @property
+    def masks(self) -> Float[Tensor, "level 1 feature"]:
+        """Which features of the code the decoder of each level sees."""
+        return self._masks[: self.n_levels]
+
     def _spread(self, masks: Tensor) -> Tensor:
         """Return masks of features from masks of components."""
         return masks[..., self.blueprint.layout.component]
@@ -273,13 +332,30 @@ class Model(Learner):
         return self._record(batch, batch.x.expand(self.n_restarts, *batch.x.shape), levels)
 
     def _record(
-        self, batch: Batch, x: Float[Tensor, "{self.n_restarts} row value"], levels: Levels
+        self,
+        batch: Batch,
+        x: Float[Tensor, "{self.n_restarts} row value"],
+        levels: Levels,
+        draws: bool = False,
     ) -> Record:
-        """Return what comes of inputs, which may differ from the batch's own by corruption."""
+        """Return what comes of inputs, which may differ from the batch's own by corruption.
+
+        Codes that are distributions are drawn where the objective asks for it, several for each
+        row as further rows, else they are the location.
+        """
         hidden: list[Tensor] | None = [] if self._keeps_hidden else None
         raw = self.encoder(x, None, hidden)
-        features = self._code(raw)
-        outputs = self.blueprint.ordering.combine(self._decoded(features, levels.masks))
+        latent, masks = None, levels.masks
+        if self.prior is not None and draws:
+            n = self.blueprint.n_draws
+            if n > 1:
+                raw, batch = raw.repeat(1, n, 1), batch.repeated(n)
+                masks = masks if masks.ndim < 4 else masks.repeat(1, 1, n, 1)
+                levels = replace(levels, index=_repeated(levels.index, n))
+                hidden = hidden and [layer.repeat(1, n, 1) for layer in hidden]
+            latent = self._latent(raw, masks)
+        features = self._code(raw) if latent is None else latent.features
+        outputs = self.blueprint.ordering.combine(self._decoded(features, masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
         if self._counts_idle and self.training:
             fired = (features.detach() != 0).any(1, keepdim=True)
@@ -295,6 +371,28 @@ class Model(Learner):
             self.encoding(batch.x.device),
             hidden or (),
             Units(raw, self._idle, lambda other: self._loss_from(batch, other)),
+            latent=latent,
+            progress=self.progress if self.training else None,
+        )
+
+    def _latent(self, raw: Tensor, masks: Tensor) -> Latent:
+        """Return a draw of each code, beside the prior."""
+        b, noise = self.blueprint, self._noise(raw.device)
+        posterior = b.posterior
+        if posterior is None or self.prior is None:
+            raise TypeError(f"{b.code!r} is no distribution.")
+        seen = masks[..., : b.layout.n_components]
+        seen = seen.cumsum(0) if b.ordering.additive else seen
+        closed = b.n_draws == 1 and (b.prior is None or b.prior.standard)
+        return Latent(
+            posterior,
+            b.layout,
+            raw,
+            drawn(posterior, raw, b.layout, noise),
+            seen if posterior.factorised else seen.new_ones(1, 1, 1),
+            self.prior(self.encoder),
+            closed,
+            noise,
         )
 
     def _loss_from(self, batch: Batch, features: Tensor) -> Float[Tensor, "restart row"]:
@@ -342,16 +440,31 @@ def _averaged(
     return (entries.mean((2, 3)) * level_weights).sum(1)
 
 
-def _mean(term: Tensor, weight: Tensor | None) -> Float[Tensor, " restart"]:
+def _by_row(term: Tensor, level_weights: Float[Tensor, " level"]) -> Tensor:
+    """Return a term as (restart, row), or (restart, 1), summed over levels by weight."""
+    if term.ndim == 1:
+        return term[:, None]
+    return term if term.ndim == 2 else (term * level_weights[:, None]).sum(1)
+
+
+def _mean(
+    term: Tensor, weight: Tensor | None, level_weights: Float[Tensor, " level"]
+) -> Float[Tensor, " restart"]:
     """Average a term over the rows; weights, of mean one over the training set, act linearly."""
     if term.ndim == 1:
         return term if weight is None else term * weight.mean()
+    term = _by_row(term, level_weights)
     return term.mean(1) if weight is None else (term * weight).mean(1)
 
 
 def _total(entries: Tensor, weight: Tensor | None) -> Float[Tensor, "restart level"]:
     rows = entries.sum(-1)
     return (rows if weight is None else rows * weight).sum(-1)
+
+
+def _repeated(index: Tensor, n: int) -> Tensor:
+    """Return the level of each row, of rows that are repeated."""
+    return index if index.ndim == 1 else index.repeat(1, n)
 
 
 def _pick(log_width: Tensor, index: Tensor) -> Tensor:

@@ -21,7 +21,21 @@ PARTS: dict[str, dict[str, str]] = {
         "convolutional": "narrows.nn.convolutional:Convolutional",
         "recurrent": "narrows.nn.recurrent:Recurrent",
     },
-    "code": {"plain": "narrows.nn.code:Plain", "top_k": "narrows.nn.code:TopK"},
+    "code": {
+        "plain": "narrows.nn.code:Plain",
+        "top_k": "narrows.nn.code:TopK",
+        "gaussian": "narrows.nn.posterior:GaussianCode",
+        "laplace": "narrows.nn.posterior:LaplaceCode",
+        "logistic_normal": "narrows.nn.simplex:LogisticNormalCode",
+        "dirichlet": "narrows.nn.simplex:DirichletCode",
+        "relaxed_categorical": "narrows.nn.simplex:RelaxedCategoricalCode",
+        "power_spherical": "narrows.nn.sphere:PowerSphericalCode",
+    },
+    "prior": {
+        "standard": "narrows.nn.prior:StandardPrior",
+        "mixture": "narrows.nn.prior:MixturePrior",
+        "vamp": "narrows.nn.prior:VampPrior",
+    },
     "ordering": {
         "none": "narrows.nn.ordering:Unordered",
         "collective": "narrows.nn.ordering:Collective",
@@ -31,7 +45,9 @@ PARTS: dict[str, dict[str, str]] = {
     },
     "likelihood": {
         "gaussian": "narrows.objective.likelihoods:Gaussian",
+        "normal": "narrows.objective.likelihoods:Normal",
         "bernoulli": "narrows.objective.likelihoods:Bernoulli",
+        "continuous_bernoulli": "narrows.objective.likelihoods:ContinuousBernoulli",
         "categorical": "narrows.objective.likelihoods:Categorical",
         "poisson": "narrows.objective.likelihoods:Poisson",
         "negative_binomial": "narrows.objective.likelihoods:NegativeBinomial",
@@ -51,6 +67,9 @@ PARTS: dict[str, dict[str, str]] = {
         "revival": "narrows.objective.penalties:Revival",
         "contractive": "narrows.objective.penalties:Contractive",
         "decorrelation": "narrows.objective.penalties:Decorrelation",
+        "divergence": "narrows.objective.variational:Divergence",
+        "total_correlation": "narrows.objective.variational:TotalCorrelation",
+        "mmd": "narrows.objective.variational:MMD",
     },
 }
 
@@ -61,6 +80,7 @@ ESTIMATORS: dict[str, str] = {
     "ContractiveAutoencoder": "narrows.estimators.contractive:ContractiveAutoencoder",
     "DenoisingAutoencoder": "narrows.estimators.denoising:DenoisingAutoencoder",
     "StackedAutoencoder": "narrows.estimators.stacked:StackedAutoencoder",
+    "VariationalAutoencoder": "narrows.estimators.variational:VariationalAutoencoder",
 }
 
 

@@ -51,6 +51,16 @@ class Batch:
         weight = None if self.weight is None else self.weight.to(device)
         return Batch(x, target, weight, None if self.observed is None else self.observed.to(device))
 
+    def repeated(self, n: int) -> "Batch":
+        """Return all rows n times, one pass after another."""
+        x, weight, seen = self.x.repeat(n, 1), self.weight, self.observed
+        return Batch(
+            x,
+            x if self.target is self.x else self.target.repeat(n, 1),
+            None if weight is None else weight.repeat(n),
+            None if seen is None else seen.repeat(n, 1),
+        )
+
     @property
     def total_weight(self) -> float:
         """Sum of the weights."""

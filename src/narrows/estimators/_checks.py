@@ -24,6 +24,7 @@ from narrows.nn.code import Code, Layout
 from narrows.nn.dense import Dense
 from narrows.nn.headed import Headed
 from narrows.nn.ordering import Ordering
+from narrows.nn.prior import Prior
 from narrows.nn.scale import SCALES, Moments, Scale, scale_from
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.mixed import Mixed
@@ -45,6 +46,8 @@ class Choice:
     penalties: tuple[Penalty, ...]
     disturbance: Disturbance | None = None
     schedule: LayerWise | None = None
+    prior: Prior | None = None
+    n_draws: int = 1
 
     @property
     def free(self) -> bool:
@@ -125,6 +128,8 @@ class Checked:
             c.penalties,
             event_shape,
             target_shape,
+            c.prior,
+            c.n_draws,
         )
         return Recipe(
             blueprint,
@@ -152,7 +157,7 @@ def training_of(estimator: Any) -> Training:
 def check(estimator: Any) -> Checked:
     """Check the settings of an estimator that do not depend on data."""
     for name in ("n_components", "n_init"):
-        _check_count(name, getattr(estimator, name))
+        check_count(name, getattr(estimator, name))
     check_training(estimator)
     for name, known in (
         ("scale", SCALES),
@@ -167,7 +172,7 @@ def check(estimator: Any) -> Checked:
 def check_training(estimator: Any) -> Training:
     """Check the settings of a run, and return those of its training."""
     for name in ("max_epochs", "batch_size"):
-        _check_count(name, getattr(estimator, name))
+        check_count(name, getattr(estimator, name))
     rate = estimator.learning_rate
     if not isinstance(rate, Real) or not float(rate) > 0:
         raise ValueError(f"learning_rate={rate!r} must be a positive number. Write 5e-3.")
@@ -208,6 +213,9 @@ def choose(
     penalties: Any = (),
     disturbance: Disturbance | None = None,
     schedule: LayerWise | None = None,
+    likelihood: Any = None,
+    prior: Any = None,
+    n_draws: int = 1,
 ) -> Choice:
     """Return the parts that the common settings and an estimator's own ones name.
 
@@ -237,10 +245,12 @@ def choose(
         clone(resolve("architecture", architecture)),
         clone(resolve("code", code)),
         clone(resolve("ordering", ordering)),
-        clone(resolve("likelihood", estimator.likelihood)),
+        clone(resolve("likelihood", estimator.likelihood if likelihood is None else likelihood)),
         terms,
         disturbance,
         schedule,
+        None if prior is None else clone(resolve("prior", prior)),
+        n_draws,
     )
 
 
@@ -313,7 +323,7 @@ def layer_wise(estimator: Any) -> LayerWise:
     """
     e = estimator
     check_name("layer", e.layer, LAYERS)
-    _check_count("layer_epochs", e.layer_epochs)
+    check_count("layer_epochs", e.layer_epochs)
     if e.init == "pca":
         raise ValueError("init='pca' is a start of the whole, not of layers. Write 'xavier'.")
     tied = e.layer == "contractive"
@@ -328,7 +338,7 @@ def layer_wise(estimator: Any) -> LayerWise:
     )
 
 
-def _check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: Any) -> None:
     whole = isinstance(value, bool) is False and hasattr(value, "__index__")
     if not whole or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")

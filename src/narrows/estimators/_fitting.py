@@ -17,8 +17,8 @@ from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.engine.player import Player
 from narrows.engine.training import Training
+from narrows.estimators._starting import start_as_pca
 from narrows.model import Blueprint, Disturbance, Model
-from narrows.nn import start
 
 EVALUATION_ROWS = 4096
 
@@ -50,7 +50,7 @@ def build(recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]) -> Mo
     model = Model(recipe.blueprint, len(seeds))
     model.reset(devices.generators(seeds, torch.device("cpu")))
     if _starts_as_pca(recipe):
-        start_as_pca(model, task)
+        start_as_pca(model, *_rows_of(task))
     return model.to(devices.dtype(recipe.training.precision))
 
 
@@ -58,31 +58,18 @@ def _starts_as_pca(recipe: Recipe) -> bool:
     return recipe.blueprint.architecture.init == "pca"
 
 
-def start_as_pca(model: Model, task: Task) -> None:
-    """Set the linear paths so that every level is PCA, on all rows of X."""
-    b = model.blueprint
+def _rows_of(task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Return all rows of X with their targets and weights."""
     held = [] if task.validation is None or task.given else [task.validation]
     parts = [task.train, *held]
-    rows, targets, weight = _stacked(parts)
-    mean, centre = _mean(rows, weight), _mean(targets, weight)
-    centred = (rows - mean) * weight.sqrt()[:, None]
-    whiten = not (b.architecture.tied or b.architecture.unit_norm)
-    encoder, width = start.linear_codes(centred, b.layout.n_features, whiten)
-    order = _axes_of_features(b)
-    encoder, width = encoder[:, order], width[order]
-    codes = centred.double() @ encoder
-    back = start.loadings(codes, (targets - centre) * weight.sqrt()[:, None])
-    n_plain = len(b.layout.plain)
-    # A circular pair has unit length where a whitened pair has length √2.
-    back[n_plain:] *= 2**0.5
-    constant, slope = _link(b, centre.double())
-    n = model.n_restarts
-    model.encoder.start(_repeat(encoder, n), _repeat(-mean.double() @ encoder, n)[:, None])
-    bias = constant.expand(model.n_decoders, 1, -1).clone()
-    if b.ordering.additive:
-        bias[1:] = 0
-    paths = (back * slope).expand(n * model.n_decoders, -1, -1)
-    model.decoder.start(paths.float(), bias.repeat(n, 1, 1).float())
+    rows = torch.cat([part.x for part in parts])
+    targets = (
+        rows
+        if all(part.target is part.x for part in parts)
+        else torch.cat([part.target for part in parts])
+    )
+    weights = [torch.ones(len(part)) if part.weight is None else part.weight for part in parts]
+    return rows, targets, torch.cat(weights).to(rows)
 
 
 def learn(
@@ -179,45 +166,6 @@ def train(
             term_names=recipe.blueprint.term_names,
             callbacks=[*recipe.training.callbacks, *watching],
         )
-
-
-def _stacked(parts: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
-    rows = torch.cat([part.x for part in parts])
-    targets = (
-        rows
-        if all(part.target is part.x for part in parts)
-        else torch.cat([part.target for part in parts])
-    )
-    weights = [torch.ones(len(part)) if part.weight is None else part.weight for part in parts]
-    return rows, targets, torch.cat(weights).to(rows)
-
-
-def _mean(rows: Float[Tensor, "row value"], weight: Float[Tensor, " row"]) -> Tensor:
-    return (rows.double() * weight[:, None]).sum(0).div(weight.sum()).to(rows)
-
-
-def _axes_of_features(blueprint: Blueprint) -> list[int]:
-    """Return which principal axis each feature starts as: one per plain, two per circular."""
-    axis, first = 0, {}
-    for component in range(blueprint.layout.n_components):
-        first[component] = axis
-        axis += 2 if component in blueprint.layout.circular else 1
-    layout = blueprint.layout
-    cosines = [first[j] for j in layout.circular]
-    return [first[j] for j in layout.plain] + cosines + [axis + 1 for axis in cosines]
-
-
-def _link(blueprint: Blueprint, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the output that gives the mean, and the slope of the inverse link there."""
-    point = mean.clone().requires_grad_()
-    with torch.enable_grad():
-        output = blueprint.likelihood.unlink(point)
-        (slope,) = torch.autograd.grad(output.sum(), point)
-    return output.detach(), slope.nan_to_num(0.0).clamp(-100, 100)
-
-
-def _repeat(tensor: Tensor, n: int) -> Tensor:
-    return tensor.float().expand(n, *tensor.shape)
 
 
 class Stream:

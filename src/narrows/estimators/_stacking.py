@@ -141,6 +141,8 @@ class LayerWise:
             self.penalties,
             stage.event,
             stage.event,
+            b.prior if last else None,
+            b.n_draws if last else 1,
         )
         return replace(
             recipe,

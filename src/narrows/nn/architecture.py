@@ -26,6 +26,8 @@ class Sizes:
         Features of the code.
     n_restarts, n_decoders : int
         Networks side by side: encoders, and decoders of each of them.
+    n_raw : int or None
+        Outputs of the encoder; None for one per feature.
     """
 
     event: tuple[int, ...]
@@ -33,6 +35,12 @@ class Sizes:
     n_features: int
     n_restarts: int = 1
     n_decoders: int = 1
+    n_raw: int | None = None
+
+    @property
+    def n_encoded(self) -> int:
+        """Outputs of the encoder."""
+        return self.n_features if self.n_raw is None else self.n_raw
 
     @property
     def n_values(self) -> int:

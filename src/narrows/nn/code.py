@@ -80,6 +80,14 @@ class Layout:
 class Code(Part, ABC):
     """Base of all codes."""
 
+    @abstractmethod
+    def n_raw(self, layout: Layout) -> int:
+        """Return how many raw outputs of the encoder a code is made of."""
+
+    @abstractmethod
+    def check(self, layout: Layout, ranked: bool) -> None:
+        """Raise ValueError unless the code goes with a layout, and with an ordering if there is."""
+
     @property
     @abstractmethod
     def settled(self) -> float:
@@ -98,7 +106,7 @@ class Code(Part, ABC):
     @abstractmethod
     def __call__(
         self,
-        raw: Float[Tensor, "restart row feature"],
+        raw: Float[Tensor, "restart row raw"],
         layout: Layout,
         progress: float | None = None,
     ) -> Float[Tensor, "restart row feature"]:
@@ -141,13 +149,19 @@ class Plain(Code):
     def elementwise(self) -> bool:
         return activation(self.activation) in ACTIVATIONS.values()
 
+    def n_raw(self, layout: Layout) -> int:
+        return layout.n_features
+
+    def check(self, layout: Layout, ranked: bool) -> None:
+        """Accept all layouts and orderings."""
+
     def __call__(
         self,
         raw: Float[Tensor, "restart row feature"],
         layout: Layout,
         progress: float | None = None,
     ) -> Float[Tensor, "restart row feature"]:
-        return _with_pairs(raw, layout, activation(self.activation))
+        return with_pairs(raw, layout, activation(self.activation))
 
 
 class TopK(Code):
@@ -197,6 +211,12 @@ class TopK(Code):
     def elementwise(self) -> bool:
         return False
 
+    def n_raw(self, layout: Layout) -> int:
+        return layout.n_features
+
+    def check(self, layout: Layout, ranked: bool) -> None:
+        """Accept all layouts and orderings."""
+
     def __call__(
         self,
         raw: Float[Tensor, "restart row feature"],
@@ -204,7 +224,7 @@ class TopK(Code):
         progress: float | None = None,
     ) -> Float[Tensor, "restart row feature"]:
         k = self._kept(progress)
-        return _with_pairs(raw, layout, lambda plain: _largest(plain, k))
+        return with_pairs(raw, layout, lambda plain: _largest(plain, k))
 
     def _kept(self, progress: float | None) -> int:
         """Return how many units survive at a progress from 0 to 1, or outside training."""
@@ -233,7 +253,7 @@ def _largest(raw: Tensor, k: int) -> Tensor:
     return torch.zeros_like(raw).scatter(-1, kept.indices, kept.values)
 
 
-def _with_pairs(raw: Tensor, layout: Layout, function: Activation) -> Tensor:
+def with_pairs(raw: Tensor, layout: Layout, function: Activation) -> Tensor:
     """Apply a function to plain components, and divide circular pairs by their length."""
     if not layout.circular:
         return function(raw)

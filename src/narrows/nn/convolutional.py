@@ -105,7 +105,7 @@ class Convolutional(Architecture):
         channels = self._check(sizes)
         event = grid(sizes.event, self.n_dims)
         encoder = Layered(
-            self._layers(event, sizes.event, channels, sizes.n_features), sizes.n_restarts, 1, self
+            self._layers(event, sizes.event, channels, sizes.n_encoded), sizes.n_restarts, 1, self
         )
         if self.tied:
             return encoder, TiedNetwork(encoder, sizes.n_decoders)
@@ -116,7 +116,7 @@ class Convolutional(Architecture):
 
     def stages(self, sizes: Sizes) -> list[Stage]:
         event, channels = grid(sizes.event, self.n_dims), self._check(sizes)
-        return stages(self._layers(event, sizes.event, channels, sizes.n_features), self)
+        return stages(self._layers(event, sizes.event, channels, sizes.n_encoded), self)
 
     def _layers(
         self,

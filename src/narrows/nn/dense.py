@@ -70,7 +70,8 @@ class Dense(Architecture):
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
         n = sizes.n_features
         hidden = self._check(sizes)
-        encoder = DenseNetwork((sizes.n_values, *hidden, n), sizes.n_restarts, 1, self)
+        there = (sizes.n_values, *hidden, sizes.n_encoded)
+        encoder = DenseNetwork(there, sizes.n_restarts, 1, self)
         if self.tied:
             return encoder, TiedNetwork(encoder, sizes.n_decoders)
         back = (n, *self.decoder_widths(), sizes.n_outputs)
@@ -79,7 +80,7 @@ class Dense(Architecture):
         )
 
     def stages(self, sizes: Sizes) -> list[Stage]:
-        units = (sizes.n_values, *widths(self.hidden_layer_sizes), sizes.n_features)
+        units = (sizes.n_values, *widths(self.hidden_layer_sizes), sizes.n_encoded)
         return stages([Linear(below, above) for below, above in pairwise(units)], self)
 
     def decoder_widths(self) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ class Headed(Architecture):
         self.architecture = architecture
 
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
-        own = Sizes(sizes.event, sizes.event, sizes.n_features, sizes.n_restarts)
+        own = Sizes(sizes.event, sizes.event, sizes.n_features, sizes.n_restarts, n_raw=sizes.n_raw)
         encoder, _ = self.architecture.build(own)
         ends = (sizes.n_features, sizes.n_outputs)
         head = DenseNetwork(ends, sizes.n_restarts, sizes.n_decoders, Dense((), init="xavier"))

@@ -195,10 +195,14 @@ class TiedNetwork(Network):
         def shared(weight: Tensor) -> Tensor:
             return pick(weight.repeat_interleave(self.n_levels, 0))
 
+        # Of an encoder with more outputs than the code has features, the first are turned.
+        n_features, (first, *more) = x.shape[-1], self.weights
         out = pick(_last_bias(self))
         if encoder.path is not None:
-            out = torch.baddbmm(out, x, shared(encoder.path.transpose(1, 2)))
-        return _through(self, x, out, [shared(weight) for weight in self.weights], pick, kept)
+            back = encoder.path.transpose(1, 2)[:, :n_features]
+            out = torch.baddbmm(out, x, shared(back))
+        weights = [shared(weight) for weight in (first[:, :n_features], *more)]
+        return _through(self, x, out, weights, pick, kept)
 
 
 def _through(
@@ -259,7 +263,10 @@ class Single(Architecture):
         encoder = Layered([self.layer], n, 1, self.settings, per_output=False)
         if self.tied:
             return encoder, TiedNetwork(encoder, m, self.first)
-        back = [self.layer.mirrored()]
+        mirrored = self.layer.mirrored()
+        if sizes.n_features < mirrored.n_inputs:
+            mirrored = Linear(sizes.n_features, mirrored.n_outputs)
+        back = [mirrored]
         return encoder, Layered(back, n, m, self.settings, per_output=self.first)
 
     def stages(self, sizes: Sizes) -> list[Stage]:

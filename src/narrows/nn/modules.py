@@ -69,12 +69,12 @@ class Modules(Architecture):
         raise indivisible(self)
 
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
-        code, s = (sizes.n_features,), sizes
+        s = sizes
         there = partial(_made, "encoder", self.encoder, self.encoder_settings)
         back = partial(_made, "decoder", self.decoder, self.decoder_settings)
         return (
-            ModuleNetwork("encoder", there, (s.event, code), s.n_restarts, 1),
-            ModuleNetwork("decoder", back, (code, s.target), s.n_restarts, s.n_decoders),
+            ModuleNetwork("encoder", there, (s.event, (s.n_encoded,)), s.n_restarts, 1),
+            ModuleNetwork("decoder", back, ((s.n_features,), s.target), s.n_restarts, s.n_decoders),
         )
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from narrows.nn.architecture import Network
+from narrows.nn.latent import Latent
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class Record:
     units : Units
     emphasis : Tensor of shape (restart, row, output), or None
         Weight of each value's loss, where a corruption asks for one.
+    latent : Latent or None
+        Posterior, draw and prior, where the code is a distribution.
+    progress : float or None
+        The share of the training that is over; None outside training.
     """
 
     x: Float[Tensor, "row value"]
@@ -91,3 +96,5 @@ class Record:
     hidden: Sequence[Float[Tensor, "restart row unit"]]
     units: Units
     emphasis: Float[Tensor, "restart row output"] | None = None
+    latent: Latent | None = None
+    progress: float | None = None

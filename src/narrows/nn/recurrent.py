@@ -68,7 +68,7 @@ class Recurrent(Architecture):
         self._check()
         n_inputs, n_outputs = (_features("X", sizes.event), _features("target", sizes.target))
         return (
-            RecurrentEncoder(sizes.n_restarts, n_inputs, sizes.n_features, self),
+            RecurrentEncoder(sizes.n_restarts, n_inputs, sizes.n_encoded, self),
             RecurrentDecoder(sizes, n_outputs, self),
         )
 

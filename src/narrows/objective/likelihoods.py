@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from narrows._errors import nearest
 from narrows._types import Array
 from narrows.parts import Part
 
@@ -51,6 +52,29 @@ SOFTMAX = Link(lambda output: output.softmax(-1), lambda mean: mean.clamp_min(1e
 SOFTPLUS = Link(F.softplus, _inverse_softplus)
 
 
+def _continuous_mean(output: Tensor) -> Tensor:
+    """Return ``1/(1 - e⁻ᵒ) - 1/o``, by its series where o is small."""
+    near = output.abs() < 0.1
+    safe = torch.where(near, 1.0, output)
+    series = 0.5 + output / 12 - output**3 / 720 + output**5 / 30240
+    return torch.where(near, series, -1 / torch.expm1(-safe) - 1 / safe)
+
+
+def _continuous_output(mean: Tensor) -> Tensor:
+    """Invert `_continuous_mean` by bisection, and one step of Newton's that has the gradient."""
+    with torch.no_grad():
+        wanted = mean.clamp(2e-3, 1 - 2e-3)
+        low, high = torch.full_like(wanted, -600.0), torch.full_like(wanted, 600.0)
+        for _ in range(40):
+            middle = (low + high) / 2
+            above = _continuous_mean(middle) > wanted
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        output = (low + high) / 2
+        step = 1e-2
+        slope = (_continuous_mean(output + step) - _continuous_mean(output - step)) / (2 * step)
+    return output + (mean - mean.detach()) / slope.clamp_min(1e-6)
+
+
 class Likelihood(Part, ABC):
     """Base of all likelihoods.
 
@@ -60,13 +84,16 @@ class Likelihood(Part, ABC):
         Between the decoder's output and the mean of the data.
     scales_target : bool
         Whether targets are standardised with the inputs (real-valued likelihoods).
-    noise : {"none", "level", "feature"}
+    learns : {"none", "level", "feature"}
         Whether a log-width is learned, one per level or one per feature.
+    density : bool
+        Whether the loss is minus the logarithm of a density or probability of the data.
     """
 
     canonical: Link = IDENTITY
     scales_target: bool = False
-    noise: str = "none"
+    learns: str = "none"
+    density: bool = True
 
     def link(self, output: Entries) -> Entries:
         """Map the decoder's output to the mean of the data."""
@@ -107,6 +134,7 @@ class Gaussian(Likelihood):
     """
 
     scales_target = True
+    density = False
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
         return F.mse_loss(output, target.expand_as(output), reduction="none")
@@ -116,6 +144,64 @@ class Gaussian(Likelihood):
 
     def check(self, target: Array) -> None:
         """Accept all real values."""
+
+
+_NARROWEST = math.log(1e-4)
+
+
+class Normal(Likelihood):
+    """Minus the logarithm of a normal density: ``½ ((t - o)/σ)² + ln σ + ½ ln 2π``.
+
+    Parameters
+    ----------
+    noise : {"learned", "per_feature"} or float, default="learned"
+        σ in units of the scaled data: one that is learned (one per level under an ordering), one
+        per value of the event, or a given number > 0. Learned ones stay above 1e-4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import Normal
+    >>> Normal(noise=1.0).loss(torch.tensor([1.0]), torch.tensor([0.0]), None)
+    tensor([1.4189])
+    """
+
+    scales_target = True
+
+    def __init__(self, noise: str | float = "learned") -> None:
+        self.noise = noise
+
+    @property
+    def learns(self) -> str:  # type: ignore[override]
+        known = {"learned": "level", "per_feature": "feature"}
+        if isinstance(self.noise, str):
+            if self.noise not in known:
+                raise ValueError(
+                    f"noise={self.noise!r} is not known.{nearest(self.noise, known)} Write "
+                    "'learned', 'per_feature', or a positive number."
+                )
+            return known[self.noise]
+        if not self.noise > 0:
+            raise ValueError(
+                f"noise={self.noise!r} must be positive. Write 'learned', 'per_feature', or a "
+                "positive number."
+            )
+        return "none"
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        s = self._log_width(output, log_width)
+        return 0.5 * ((target - output) * torch.exp(-s)).square() + s + 0.5 * math.log(2 * math.pi)
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return self.loss(target, target, log_width)
+
+    def check(self, target: Array) -> None:
+        """Accept all real values."""
+
+    def _log_width(self, output: Tensor, log_width: Tensor | None) -> Tensor:
+        if not isinstance(self.noise, str):
+            return output.new_tensor(math.log(self.noise))
+        return output.new_zeros(()) if log_width is None else log_width.clamp_min(_NARROWEST)
 
 
 class Bernoulli(Likelihood):
@@ -140,6 +226,41 @@ class Bernoulli(Likelihood):
     def check(self, target: Array) -> None:
         if np.nanmin(target) < 0 or np.nanmax(target) > 1:
             _refuse("bernoulli", "values from 0 to 1", target, "Rescale them, or write 'gaussian'.")
+
+
+class ContinuousBernoulli(Likelihood):
+    """Density of values in [0, 1]: ``p(t) ∝ λᵗ (1 - λ)¹⁻ᵗ``, with logit ``o = ln λ/(1 - λ)``.
+
+    What cross-entropy is for binary values, with the normaliser that makes it a density of real
+    ones: ``ln ((eᵒ - 1)/o) - o t``. Its mean is ``1/(1 - e⁻ᵒ) - 1/o``.
+
+    References
+    ----------
+    Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from narrows import ContinuousBernoulli
+    >>> ContinuousBernoulli().loss(torch.tensor([0.3]), torch.tensor([1.0]), None)
+    tensor([0.2413])
+    """
+
+    canonical = Link(_continuous_mean, _continuous_output)
+
+    def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
+        size = output.abs()
+        far = size.clamp_min(1e-3)
+        tail = torch.log(-torch.expm1(-far) / far) + (far - size) / 2
+        return tail + (output + size) / 2 - output * target
+
+    def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
+        return self.loss(target, self.unlink(target), log_width)
+
+    def check(self, target: Array) -> None:
+        if np.nanmin(target) < 0 or np.nanmax(target) > 1:
+            remedy = "Rescale them, or write 'gaussian'."
+            _refuse("continuous_bernoulli", "values from 0 to 1", target, remedy)
 
 
 class Categorical(Likelihood):
@@ -245,7 +366,7 @@ class NegativeBinomial(Likelihood):
     """
 
     canonical = SOFTPLUS
-    noise = "feature"
+    learns = "feature"
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
         return _negative_binomial(target, F.softplus(output), _log_mean(output), log_width)
@@ -310,7 +431,7 @@ class StudentT(Likelihood):
     """
 
     scales_target = True
-    noise = "level"
+    learns = "level"
 
     def __init__(self, degrees_of_freedom: float = 4.0) -> None:
         self.degrees_of_freedom = degrees_of_freedom

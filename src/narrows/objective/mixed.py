@@ -27,7 +27,9 @@ class Mixed(Likelihood):
     groups : sequence of (likelihood, columns)
         A likelihood, by name or as an object, and the columns of the target it is for, by name or
         by number from 0. The columns of a categorical group are the shares of its categories, one
-        group per question. Columns that no group names are gaussian.
+        group per question.
+    rest : str or Likelihood, default="gaussian"
+        The likelihood of columns that no group names.
 
     Examples
     --------
@@ -42,11 +44,12 @@ class Mixed(Likelihood):
     np.True_
     """
 
-    def __init__(self, groups: Sequence[Any] = ()) -> None:
+    def __init__(self, groups: Sequence[Any] = (), rest: str | Likelihood = "gaussian") -> None:
         self.groups = groups
+        self.rest = rest
 
     def placed(self, names: Sequence[str] | None, n_values: int) -> "Mixed":
-        """Return the same with all columns as numbers, those left over gaussian.
+        """Return the same with all columns as numbers, those left over a group of their own.
 
         Raises
         ------
@@ -61,7 +64,7 @@ class Mixed(Likelihood):
                 f"groups of Mixed name column {twice[0]} more than once. Name each column once."
             )
         left = tuple(column for column in range(n_values) if column not in used)
-        return Mixed((*groups, (resolve("likelihood", "gaussian"), left)) if left else groups)
+        return Mixed((*groups, (resolve("likelihood", self.rest), left)) if left else groups)
 
     @staticmethod
     def _group(
@@ -98,9 +101,14 @@ class Mixed(Likelihood):
         return scaled
 
     @property
-    def noise(self) -> str:  # type: ignore[override]
+    def learns(self) -> str:  # type: ignore[override]
         """One width per column, if any group learns one."""
-        return "none" if all(kind.noise == "none" for kind, _ in self.groups) else "feature"
+        return "none" if all(kind.learns == "none" for kind, _ in self.groups) else "feature"
+
+    @property
+    def density(self) -> bool:  # type: ignore[override]
+        """Whether the loss of every group is minus the logarithm of a density."""
+        return all(kind.density for kind, _ in self.groups)
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
         return self._joined(lambda kind, *parts: kind.loss(*parts), target, output, log_width)

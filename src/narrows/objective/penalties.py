@@ -24,13 +24,27 @@ class Penalty(Part, ABC):
         The encoder's hidden layer that is penalised, from 1; None for the code.
     counts_idle : bool
         Whether the model counts how long units have been silent.
+    bound : bool
+        Whether it belongs, with the reconstruction, to a bound on the likelihood.
+    of_distribution : bool
+        Whether it needs a code that is a distribution.
+    settled : float
+        The share of the training after which it changes no more.
     """
 
     layer: int | None = None
     counts_idle: bool = False
+    bound: bool = False
+    of_distribution: bool = False
+    settled: float = 0.0
 
-    def check(self, n_hidden: int) -> None:
-        """Raise ValueError unless the encoder has the layer that is penalised."""
+    def check(self, n_hidden: int, distribution: bool) -> None:
+        """Raise ValueError unless there is what is penalised: the layer, or a distribution."""
+        if self.of_distribution and not distribution:
+            raise ValueError(
+                f"{type(self).__name__} needs a code that is a distribution, but this one is a "
+                "point for each row. Write code='gaussian', or VariationalAutoencoder(...)."
+            )
         if self.layer is None or self.layer in range(1, n_hidden + 1):
             return
         known = f"from 1 to {n_hidden}" if n_hidden else "left out: the encoder has no hidden layer"
@@ -45,7 +59,10 @@ class Penalty(Part, ABC):
 
     @abstractmethod
     def __call__(self, record: Record) -> Tensor:
-        """Return the penalty, of shape (restart, row), or (restart,) for a batch statistic."""
+        """Return the penalty, of shape (restart, row), or (restart,) for a batch statistic.
+
+        A penalty that differs from level to level has the shape (restart, level, row).
+        """
 
 
 class L1(Penalty):
@@ -124,7 +141,7 @@ class KLSparsity(Penalty):
                 f"{float(units.min()):.3g} to {float(units.max()):.3g}. Write "
                 "code=Plain('sigmoid') for the code, activation='sigmoid' for hidden layers."
             )
-        mean = (_shares(record) * units).sum(1).clamp(1e-6, 1 - 1e-6)
+        mean = (row_shares(record) * units).sum(1).clamp(1e-6, 1 - 1e-6)
         on, off = self.rate * torch.log(self.rate / mean), torch.log((1 - self.rate) / (1 - mean))
         return self.strength * (on + (1 - self.rate) * off).sum(-1)
 
@@ -292,7 +309,7 @@ class Decorrelation(Penalty):
         self.strength = strength
 
     def __call__(self, record: Record) -> Float[Tensor, " restart"]:
-        share = _shares(record)
+        share = row_shares(record)
         centred = record.features - (share * record.features).sum(1, keepdim=True)
         centred = centred * share.sqrt()
         unit = centred / centred.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
@@ -300,7 +317,7 @@ class Decorrelation(Penalty):
         return self.strength * torch.triu(correlation, diagonal=1).square().sum((1, 2))
 
 
-def _shares(record: Record) -> Float[Tensor, "row 1"]:
+def row_shares(record: Record) -> Float[Tensor, "row 1"]:
     """Return the share of each row in a mean over the batch."""
     features = record.features
     ones = features.new_ones(features.shape[1]) if record.weight is None else record.weight

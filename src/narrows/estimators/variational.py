@@ -1,0 +1,175 @@
+"""The variational autoencoder: a code that is a distribution, and a generator of rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from narrows.engine.training import Training
+from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._checks import Choice, check_count, choose
+from narrows.estimators._docs import documented
+from narrows.nn.activation import Activation
+from narrows.nn.architecture import Architecture
+from narrows.nn.ordering import Ordering
+from narrows.nn.posterior import Posterior
+from narrows.nn.prior import Prior
+from narrows.objective.likelihoods import Gaussian, Likelihood, Normal
+from narrows.objective.mixed import Mixed
+from narrows.objective.penalties import Penalty
+from narrows.objective.variational import Divergence
+from narrows.parts import resolve
+
+
+@documented
+class VariationalAutoencoder(BaseAutoencoder):
+    """Variational autoencoder: a probabilistic model of the rows, with a code for each.
+
+    Use it to generate rows like those of X, to judge how likely a row is, and for codes that say
+    how sure they are. `transform` gives the location of each row's posterior and draws nothing. A
+    component that carries nothing stays at its prior: `active_units` tells which do.
+
+    Maximises the evidence lower bound ``E_q[ln p(x | z)] - β KL(q(z | x) ‖ p(z))``, in nats, with a
+    likelihood that is a density: "gaussian" stands for `Normal`, whose width is learned (Kingma &
+    Welling 2014, arXiv:1312.6114). Under an ordering the mean over k of the bound of the model of
+    the first k components.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Number of components K of the code, at least 1.
+    beta : float, default=1.0
+        Weight β >= 0 of the divergence; 1 is the bound, more asks for codes nearer to the prior.
+    posterior : str or Posterior, default="gaussian"
+        Family of the code's distribution given a row: "gaussian", "laplace" (both with circular
+        components, if any), "logistic_normal", "dirichlet", "relaxed_categorical" (shares that sum
+        to one), "power_spherical" (directions).
+    prior : str or Prior, default="standard"
+        Distribution of all codes: "standard", "mixture" or "vamp", both learned.
+    noise : {"learned", "per_feature"} or float, default="learned"
+        Width of the gaussian likelihood, in units of the scaled data.
+    ordering : str or Ordering, default="none"
+        What ranks the components: "collective", "boosted", "shared", "nested".
+    warm_up : float, default=0.0
+        Share of the training over which β rises from 0.
+    n_cycles : int, default=1
+        How often β rises from 0 again; `warm_up` is a share of each cycle.
+    free_bits : float, default=0.0
+        Nats per component that cost nothing.
+    n_draws : int, default=1
+        Codes drawn for each row of a training step. More than one are weighed by their importance,
+        which tightens the bound (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519).
+    penalties : sequence of str or Penalty, default=()
+        Further terms: "total_correlation", "mmd".
+    <network>
+    <training>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    Divergence, MixturePrior, VampPrior : The parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from narrows import VariationalAutoencoder
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 1)) @ [[1.0, 2.0, -1.0]] + 0.1 * rng.normal(size=(500, 3))
+    >>> model = VariationalAutoencoder(1, max_epochs=30, random_state=0).fit(X)
+    >>> bool(abs(model.transform(X).std() - 1) < 0.1)
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        beta: float = 1.0,
+        posterior: str | Posterior = "gaussian",
+        prior: str | Prior = "standard",
+        noise: str | float = "learned",
+        ordering: str | Ordering = "none",
+        warm_up: float = 0.0,
+        n_cycles: int = 1,
+        free_bits: float = 0.0,
+        n_draws: int = 1,
+        penalties: Sequence[str | Penalty] = (),
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        activation: str | Activation = "silu",
+        likelihood: str | Likelihood = "gaussian",
+        scale: str = "auto",
+        circular: Sequence[int] = (),
+        circular_output: str = "angle",
+        missing: str = "error",
+        architecture: str | Architecture | None = None,
+        max_epochs: int = 200,
+        batch_size: int = 128,
+        learning_rate: float = 5e-3,
+        n_init: int = 1,
+        random_state: Any = None,
+        verbose: int = 0,
+        training: Training | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.beta = beta
+        self.posterior = posterior
+        self.prior = prior
+        self.noise = noise
+        self.ordering = ordering
+        self.warm_up = warm_up
+        self.n_cycles = n_cycles
+        self.free_bits = free_bits
+        self.n_draws = n_draws
+        self.penalties = penalties
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.scale = scale
+        self.circular = circular
+        self.circular_output = circular_output
+        self.missing = missing
+        self.architecture = architecture
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.n_init = n_init
+        self.random_state = random_state
+        self.verbose = verbose
+        self.training = training
+
+    def _choose_parts(self) -> Choice:
+        check_count("n_draws", self.n_draws)
+        if not self.beta >= 0:
+            raise ValueError(f"beta={self.beta!r} must be at least 0. Write 1.0.")
+        posterior = resolve("code", self.posterior)
+        if not isinstance(posterior, Posterior):
+            raise ValueError(
+                f"posterior={self.posterior!r} is a point for each row, not a distribution. Write "
+                "'gaussian', or Autoencoder(code=...)."
+            )
+        given = (self.penalties,) if isinstance(self.penalties, str | Penalty) else self.penalties
+        divergence = Divergence(self.beta, self.warm_up, self.n_cycles, self.free_bits)
+        return choose(
+            self,
+            ordering=self.ordering,
+            code=posterior,
+            penalties=(divergence, *given),
+            likelihood=density_of(self.likelihood, self.noise),
+            prior=self.prior,
+            n_draws=int(self.n_draws),
+        )
+
+
+def density_of(likelihood: str | Likelihood, noise: str | float) -> Likelihood:
+    """Return a likelihood that is a density: a normal one, of a given noise, for squared error."""
+    found: Likelihood = resolve("likelihood", likelihood)
+    if isinstance(found, Gaussian):
+        return Normal(noise)
+    if isinstance(found, Mixed):
+        groups = [
+            (density_of(group[0], noise), *group[1:]) if isinstance(group, list | tuple) else group
+            for group in found.groups
+        ]
+        return Mixed(groups, density_of(found.rest, noise))
+    return found
