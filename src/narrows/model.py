@@ -13,7 +13,7 @@ from narrows.data.batches import Batch
 from narrows.engine.loop import Learner
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
-from narrows.nn.latent import Latent, drawn
+from narrows.nn.latent import Latent, drawn, sample
 from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels, Ordering
 from narrows.nn.posterior import Posterior
@@ -172,6 +172,16 @@ class Model(Learner):
         levels = None if level is None else ordering.needed(level)
         outputs = ordering.combine(self._decoded(features, self._masks[: self.n_levels], levels))
         return outputs if level is None else outputs[:, -1:]
+
+    def drawn_from_prior(
+        self, n: int, generators: Sequence[torch.Generator]
+    ) -> Float[Tensor, "{self.n_restarts} {n} feature"]:
+        """Return features of codes drawn from the prior, one generator per restart."""
+        posterior = self.blueprint.posterior
+        if posterior is None or self.prior is None:
+            raise TypeError(f"{self.blueprint.code!r} has no prior.")
+        members = self.prior(self.encoder)
+        return sample(posterior, self.blueprint.layout, members, n, generators)
 
     def contribution(
         self, features: Float[Tensor, "restart row feature"], level: int
