@@ -69,8 +69,8 @@ class _Independent(ABC):
     """Independent components: on a line, or wrapped around a circle.
 
     Raw outputs: the features of a plain code, then the logarithm of one width per component, plain
-    components first, kept from -9 to 5. A circular component is a normal angle wrapped around the circle, its standard
-    prior the uniform density.
+    components first, kept from -9 to 5. A circular component is a normal angle wrapped around the
+    circle, its standard prior the uniform density.
     """
 
     factorised = True
