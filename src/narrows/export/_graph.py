@@ -4,7 +4,6 @@ A part is what is computed: its inputs, its output, and a function of a `Pass`. 
 function and a line in `PARTS`.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,14 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.overrides import TorchFunctionMode
 
 from narrows._types import Array
 from narrows.data.batches import Batch
-from narrows.model import Model
-from narrows.nn.modules import ModuleNetwork
-from narrows.nn.recurrent import Cells
+from narrows.data.source import source
+from narrows.export._operators import InOperators, portable
 from narrows.nn.scale import Scale
 
 
@@ -128,7 +124,13 @@ class Reader(nn.Module):
     filling: Tensor
 
     def __init__(
-        self, scale: Scale, mean: Array, shape: tuple[int, ...], estimator: Any, dtype: torch.dtype, number: torch.dtype
+        self,
+        scale: Scale,
+        mean: Array,
+        shape: tuple[int, ...],
+        estimator: Any,
+        dtype: torch.dtype,
+        number: torch.dtype,
     ) -> None:
         super().__init__()
         self.sequential = estimator._sequential
@@ -277,9 +279,7 @@ class Pass:
             target = reader(self.given["target" if self.graph.has_target else "rows"])
         full = not (self.graph.ignores or self.graph.sequential)
         batch = Batch(self.x, target.x, None, None if full else ~target.missing)
-        return _without(
-            self.read.refused | target.refused, -self.graph.model.losses(batch)[0, -1]
-        )
+        return _without(self.read.refused | target.refused, -self.graph.model.losses(batch)[0, -1])
 
 
 def _without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) -> Tensor:
@@ -292,11 +292,11 @@ def _without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) ->
 
 
 def _expected_codes(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-    return estimator.transform(given["rows"])
+    return estimator.transform(source(given["rows"]))
 
 
 def _expected_rows(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-    return estimator._reconstructed(given["rows"], level)
+    return estimator._reconstructed(source(given["rows"]), level)
 
 
 def _expected_decoded(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
@@ -304,9 +304,7 @@ def _expected_decoded(estimator: Any, given: Mapping[str, Array], level: int | N
 
 
 def _expected_score(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-    from narrows.data.source import source
-
-    rows = estimator._known_rows(given["rows"])
+    rows = estimator._known_rows(source(given["rows"]))
     targets = source(given["target"]) if "target" in given else rows
     with torch.no_grad():
         batches = list(estimator._batches(rows, targets, None))
@@ -321,7 +319,7 @@ def prediction(single: bool) -> Part:
         return values[:, 0] if single else values
 
     def expected(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-        values = estimator._reconstructed(given["rows"], level)
+        values = estimator._reconstructed(source(given["rows"]), level)
         return values[:, 0] if single else values
 
     return Part(("rows",), "prediction", run, expected)
@@ -333,136 +331,3 @@ PARTS = {
     "reconstruction": Part(("rows",), "reconstruction", Pass.reconstruction, _expected_rows),
     "score": Part(("rows", "target"), "score", Pass.score, _expected_score),
 }
-
-
-# What ONNX has no operator for
-
-
-class InOperators(TorchFunctionMode):
-    """Functions of torch that ONNX lacks, in operators that it has."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if func is torch.lgamma:
-            return log_gamma(*args)
-        return func(*args, **(kwargs or {}))
-
-
-def log_gamma(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return ln Γ(x) for x > 0, computed in double precision.
-
-    Stirling's series (Abramowitz & Stegun 1964, 6.1.41) at x + 8, and the way there:
-    ``ln Γ(x) = ln Γ(x + 8) - ln(x (x + 1) ... (x + 7))``.
-
-    Examples
-    --------
-    >>> log_gamma(torch.tensor([0.5, 1.0, 5.0]))
-    tensor([0.5724, 0.0000, 3.1781])
-    """
-    y = x.double()
-    steps = y.unsqueeze(-1) + torch.arange(8, device=x.device)
-    z = y + 8
-    over = z.reciprocal()
-    series = over * (1 / 12 - over * over * (1 / 360 - over * over / 1260))
-    high = (z - 0.5) * z.log() - z + (series + 0.5 * math.log(2 * math.pi))
-    return (high - steps.log().sum(-1)).to(x.dtype)
-
-
-# Networks in operations that can be written down
-
-
-def portable(model: Model, dtype: torch.dtype) -> Model:
-    """Return a copy of a model of one restart whose networks have operations of their own in ONNX.
-
-    Parameters
-    ----------
-    model : Model
-    dtype : torch.dtype
-        Of its weights.
-    """
-    copied = model.select(0).to(dtype)
-    for network in (copied.encoder, copied.decoder):
-        if isinstance(network, ModuleNetwork):
-            setattr(copied, network.name, Direct(network))
-        elif isinstance(getattr(network, "cells", None), Cells):
-            network.cells = Operators(network.cells)
-    return copied
-
-
-class Direct(nn.Module):
-    """Modules of one's own, run without regard to random numbers, of which there are none."""
-
-    def __init__(self, network: ModuleNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
-        network = self.network
-        (template,) = network._template
-        own = range(network.n_levels)[levels or slice(None)]
-        outputs = []
-        for which, rows in zip(own, x.unflatten(2, network.shapes[0]).unbind(0), strict=True):
-            tensors = {name: network._stacked(name)[which] for name in network._places}
-            outputs.append(functional_call(template.eval(), tensors, (rows,)).flatten(1))
-        return torch.stack(outputs)
-
-
-class Operators(nn.Module):
-    """Recurrent layers as the operators GRU and LSTM, which take any number of steps."""
-
-    def __init__(self, cells: Cells) -> None:
-        super().__init__()
-        self.shape = cells.shape
-        lstm = cells.shape[0] == 2
-        # ONNX has the gates of an LSTM as input, output, forget, cell; of a GRU the update first.
-        order = [0, 3, 1, 2] if lstm else [1, 0, 2]
-        self.operator, self.options = "LSTM", {"hidden_size": cells.shape[2]}
-        if not lstm:
-            self.operator = "GRU"
-            self.options["linear_before_reset"] = 1
-        for layer in range(cells.shape[1]):
-            turned = {}
-            for name in ("input", "hidden", "b_input", "b"):
-                gates = getattr(cells, f"{name}{layer}").detach().unflatten(2, (len(order), -1))
-                turned[name] = gates[:, :, order].flatten(2).transpose(1, 2)
-            self.register_buffer(f"input{layer}", turned["input"].contiguous())
-            self.register_buffer(f"hidden{layer}", turned["hidden"].contiguous())
-            biases = torch.cat([turned["b_input"], turned["b"]], 1).transpose(1, 2)
-            self.register_buffer(f"biases{layer}", biases)
-
-    def forward(
-        self,
-        x: Float[Tensor, "network row step input"],
-        states: Float[Tensor, "state layer network row hidden"],
-        n_steps: int,
-        pick: Callable[[Tensor], Tensor],
-    ) -> Float[Tensor, "network row n_steps hidden"]:
-        x = x.transpose(1, 2)
-        x = x if x.shape[1] == n_steps else x.expand(-1, n_steps, -1, -1)
-        for layer in range(self.shape[1]):
-            weights = [pick(getattr(self, f"{n}{layer}")) for n in ("input", "hidden", "biases")]
-            x = torch.cat(
-                [
-                    self._run(x[i], states[:, layer, i], *(weight[i : i + 1] for weight in weights))
-                    for i in range(len(x))
-                ],
-                1,
-            ).transpose(0, 1)
-        return x.transpose(1, 2)
-
-    def _run(
-        self,
-        x: Float[Tensor, "step row input"],
-        states: Float[Tensor, "state row hidden"],
-        *weights: Tensor,
-    ) -> Float[Tensor, "step 1 row hidden"]:
-        """Return what one layer of one network holds after each step."""
-        to_gates, weight, biases = weights
-        return torch.onnx.ops.symbolic(
-            self.operator,
-            [x, to_gates, weight, biases[:, 0], None, *states.split(1)],
-            self.options,
-            dtype=x.dtype,
-            shape=(x.shape[0], 1, *states.shape[1:]),
-        )

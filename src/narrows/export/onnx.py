@@ -8,7 +8,8 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from narrows import __version__
 from narrows._errors import nearest, require
 from narrows._files import atomic
 from narrows._types import Array, PathLike
+from narrows.data.source import source
 from narrows.estimators import _rows
 from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators.supervised import StackedPredictor
@@ -117,11 +119,9 @@ def export(
         raise ValueError(f"dtype={dtype!r} is not known.{hint} Known are: {', '.join(DTYPES)}.")
     inner, parts = _chosen(estimator, part)
     graph = Graph(inner, tuple(parts.values()), _level(inner, parts, level), DTYPES[dtype]).eval()
+    given = _example(inner, graph, rows, target) if verify else {}
     content = _written(graph, inner, _facts(estimator, inner, parts, level))
-    found = {}
-    if verify:
-        given = _example(inner, graph, rows, target)
-        found = _differences(inner, parts, level, given, content)
+    found = _differences(inner, parts, level, given, content) if verify else {}
     with atomic(path) as temporary:
         temporary.write_bytes(content)
     return found
@@ -209,7 +209,7 @@ def _written(graph: Graph, inner: BaseAutoencoder, facts: Mapping[str, Any]) -> 
             program = torch.export.export(
                 graph, tuple(blank), dynamic_shapes=(tuple(dims),), strict=False
             )
-            written = torch.onnx.export(
+            written: Any = torch.onnx.export(
                 program,
                 dynamo=True,
                 verbose=False,
@@ -261,7 +261,7 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -271,9 +271,7 @@ def _quiet() -> Iterator[None]:
 # The comparison
 
 
-def _example(
-    inner: BaseAutoencoder, graph: Graph, rows: Any, target: Any
-) -> dict[str, Array]:
+def _example(inner: BaseAutoencoder, graph: Graph, rows: Any, target: Any) -> dict[str, Array]:
     """Return inputs to compare on, by name."""
     types = {name: str(dtype).removeprefix("torch.") for name, (_, dtype) in graph.inputs.items()}
     if rows is None:
@@ -287,7 +285,7 @@ def _example(
             targets = _rows.target_rows(target, len(known), inner._sequential)
             given["target"] = targets.read(0, len(targets))
     if "codes" in graph.inputs:
-        given["codes"] = inner.transform(given["rows"])
+        given["codes"] = inner.transform(source(given["rows"]))
     return {name: given[name].astype(types[name]) for name in graph.inputs}
 
 
@@ -299,7 +297,7 @@ def _random(inner: BaseAutoencoder) -> dict[str, Array]:
     """
     rng = np.random.default_rng(0)
     rows = _normal(rng, inner._input_scale, inner._input_mean, inner._event_shape)
-    made = inner._reconstructed(rows, None)
+    made = inner._reconstructed(source(rows), None)
     scales = inner._model.blueprint.likelihood.scales_target
     scaled = np.broadcast_to(scales, made[0].size).reshape(made.shape[1:])
     if inner._has_target:

@@ -1,0 +1,377 @@
+"""ONNX graphs: what they give equals what the estimators give."""
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import estimators, quick, short_name, table
+from own_networks import Decoder, Encoder
+from scipy.special import gammaln
+from sklearn.exceptions import NotFittedError
+from torch import nn
+
+from narrows import (
+    Autoencoder,
+    Convolutional,
+    HierarchicalAutoencoder,
+    Mixed,
+    Modules,
+    Recurrent,
+    StackedClassifier,
+    StackedRegressor,
+)
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import torch
+
+from narrows.export import onnx as module
+from narrows.export._operators import log_gamma
+from narrows.export.onnx import export
+
+ROWS = ("encoder", "reconstruction", "score")
+TINY = {"hidden_layer_sizes": (4,), "max_epochs": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_registry():
+    """Build the exporter's table of operators once, not for every file."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib))
+        )
+        yield
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run(path, **given):
+    graph = session(path)
+    names = [each.name for each in graph.get_outputs()]
+    return dict(zip(names, graph.run(None, given), strict=True))
+
+
+def assert_same(found, expected, width=1.0):
+    """Compare to 1e-5 of the largest value, NaN equal to NaN."""
+    found, expected = np.asarray(found, float), np.asarray(expected, float)
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+    largest = max(np.nanmax(np.abs(expected / width)), 1e-3)
+    np.testing.assert_allclose(found / width, expected / width, rtol=0, atol=1e-5 * largest)
+
+
+# Every estimator, each with something else that a graph has to hold
+
+
+def counts(shape):
+    return np.random.default_rng(0).poisson(3.0, (40, *shape)).astype(float)
+
+
+def series(shape):
+    return np.cumsum(np.random.default_rng(0).normal(size=(40, *shape)), 1)
+
+
+def padded(shape, holes=False):
+    X = series(shape)
+    for row, n_steps in zip(X, np.random.default_rng(1).integers(1, shape[0] + 1, 40), strict=True):
+        row[n_steps:] = np.nan
+    if holes:
+        X[5, 0, 1] = np.nan
+    return X
+
+
+def mixed():
+    X = np.column_stack([table(n_values=2), table("bernoulli", n_values=1)])
+    X = np.column_stack([X, table("negative_binomial", n_values=2)])
+    X[3, 1] = X[4, 2] = X[0, 4] = np.nan
+    return X
+
+
+KINDS = Mixed([("bernoulli", [2]), ("negative_binomial", [3, 4])])
+CASES = {
+    "Autoencoder-": (
+        lambda: counts((5, 6)),
+        {"architecture": Convolutional((2,)), "likelihood": "poisson"},
+    ),
+    "HierarchicalAutoencoder-collective": (lambda: table() + 1e6, {}),
+    "HierarchicalAutoencoder-boosted": (
+        lambda: padded((3, 2), holes=True),
+        {"architecture": Recurrent("lstm", 3), "missing": "ignore"},
+    ),
+    "HierarchicalAutoencoder-shared": (
+        lambda: series((2, 9)),
+        {"architecture": Convolutional((2,), n_dims=1), "circular": (1,)},
+    ),
+    "HierarchicalAutoencoder-nested": (
+        lambda: padded((3,)),
+        {"architecture": Recurrent(hidden_size=3)},
+    ),
+    "SparseAutoencoder-": (mixed, {"sparsity": "top_k", "likelihood": KINDS, "missing": "ignore"}),
+    "ContractiveAutoencoder-": (table, {"circular": (0,), "circular_output": "cos_sin"}),
+    "DenoisingAutoencoder-": (
+        lambda: series((3, 4, 3)),
+        {"architecture": Convolutional((2,), n_dims=3)},
+    ),
+    "StackedAutoencoder-": (lambda: table("categorical"), {"likelihood": "categorical"}),
+}
+EVERY = {short_name(each): each for each in estimators(**quick(**TINY))}
+
+
+@pytest.fixture(scope="module", params=EVERY)
+def case(request, tmp_path_factory):
+    """A fitted estimator, rows, and the graph of all that reads rows."""
+    make, settings = CASES.get(request.param, (table, {}))
+    X = make()
+    model = EVERY[request.param].set_params(**settings).fit(X)
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    return model, X, path, export(model, path, part=ROWS)
+
+
+def test_rows_give_codes_reconstructions_and_scores(case):
+    model, X, path, differences = case
+    assert max(differences.values()) < 1e-5
+    for rows in (X[3:4], X[:7]):
+        found = run(path, rows=rows)
+        assert_same(found["codes"], model.transform(rows))
+        centre, width = (
+            np.resize(each, rows.shape[1:]) for each in vars(model._target_scale).values()
+        )
+        expected = model._reconstructed(rows, None)
+        assert_same(found["reconstruction"] - centre, expected - centre, width)
+        assert_same(found["score"], model.score_samples(rows))
+
+
+def test_what_the_estimator_refuses_is_nan(case):
+    model, X, path, _ = case
+    rows = np.array(X[:4])
+    rows[1].flat[0] = np.nan if model.missing == "error" else np.inf
+    rows[2].flat[0] = np.inf
+    found = run(path, rows=rows)
+    for values in found.values():
+        values = values.reshape(4, -1)
+        assert np.isnan(values).all(1).tolist() == [False, True, True, False]
+    assert_same(found["codes"][[0, 3]], model.transform(X[[0, 3]]))
+
+
+def test_a_graph_names_what_it_holds(case):
+    model, X, path, _ = case
+    found = {each.key: each.value for each in onnx.load(path).metadata_props}
+    assert found["estimator"] == type(model).__name__
+    assert json.loads(found["parts"]) == list(ROWS)
+    assert tuple(json.loads(found["event_shape"])) == X.shape[1:]
+    assert json.loads(found["code_names"]) == model.get_feature_names_out().tolist()
+    assert str(Path(torch.__file__).parent).encode() not in path.read_bytes()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("HierarchicalAutoencoder-collective", 1),
+        ("HierarchicalAutoencoder-shared", 2),
+        ("ContractiveAutoencoder-", None),
+    ],
+)
+def test_codes_give_reconstructions(name, level, tmp_path):
+    make, settings = CASES[name]
+    X = make()
+    model = EVERY[name].set_params(**settings).fit(X)
+    export(model, tmp_path / "d.onnx", part="decoder", level=level)
+    codes = model.transform(X[:7])
+    found = run(tmp_path / "d.onnx", codes=codes)["reconstruction"]
+    width = model._target_scale.width.reshape(X.shape[1:])
+    assert_same(found - X[0], model._decoded(codes, level) - X[0], width)
+
+
+# Rows
+
+
+def test_a_recurrent_encoder_takes_any_number_of_steps(tmp_path):
+    X = padded((4, 2))
+    model = Autoencoder(2, architecture=Recurrent("lstm", 3), max_epochs=2).fit(X)
+    export(model, tmp_path / "e.onnx")
+    longer = np.random.default_rng(2).normal(size=(3, 9, 2))
+    for rows in (X[:5], X[:1, :2], longer):
+        assert_same(run(tmp_path / "e.onnx", rows=rows)["codes"], model.transform(rows))
+
+
+def test_single_precision_holds_offsets(tmp_path):
+    X = (table() + 1e6).astype(np.float32)
+    model = HierarchicalAutoencoder(2, **quick(**TINY)).fit(X)
+    export(model, tmp_path / "f.onnx", part=("encoder", "reconstruction"), dtype="float32")
+    graph = onnx.load(tmp_path / "f.onnx").graph
+    kinds = {each.type.tensor_type.elem_type for each in (*graph.input, *graph.output)}
+    kinds |= {each.data_type for each in graph.initializer}
+    assert onnx.TensorProto.DOUBLE not in kinds
+    found = run(tmp_path / "f.onnx", rows=X[:7])
+    assert_same(found["codes"], model.transform(X[:7]))
+    digit = np.spacing(np.float32(1e6))
+    np.testing.assert_allclose(found["reconstruction"], model.reconstruct(X[:7]), atol=digit)
+
+
+def test_a_target_is_an_input_of_the_score(tmp_path):
+    X = table()
+    Y = X[:, :2] * 3 + 5
+    model = Autoencoder(2, **quick(**TINY)).fit(X, target=Y)
+    export(model, tmp_path / "s.onnx", part=("score", "reconstruction"), rows=X, target=Y)
+    found = run(tmp_path / "s.onnx", rows=X[:7], target=Y[:7])
+    assert_same(found["score"], model.score_samples(X[:7], target=Y[:7]))
+    assert_same(found["reconstruction"], model.reconstruct(X[:7]))
+    with pytest.raises(ValueError) as caught:
+        export(model, tmp_path / "s.onnx", part="score", rows=X)
+    assert str(caught.value) == "The score needs the target of rows. Pass target= as well."
+
+
+# Supervised
+
+
+def test_a_classifier_gives_probabilities_of_all_questions(tmp_path):
+    X = table()
+    y = np.column_stack([np.where(X[:, 0] > 0, "up", "down"), np.sign(X[:, 1]).astype(int)])
+    model = StackedClassifier((4,), layer_epochs=1, max_epochs=2, random_state=0).fit(X, y)
+    export(model, tmp_path / "c.onnx")
+    found = run(tmp_path / "c.onnx", rows=X[:7])["prediction"]
+    assert_same(found, np.hstack(model.predict_proba(X[:7])))
+    facts = {each.key: each.value for each in onnx.load(tmp_path / "c.onnx").metadata_props}
+    assert json.loads(facts["classes"]) == [["down", "up"], ["-1", "1"]]
+
+
+def test_a_regressor_gives_values_of_the_shape_of_y(tmp_path):
+    X = table()
+    model = StackedRegressor((4,), layer_epochs=1, max_epochs=2, random_state=0).fit(
+        X, X[:, 0] + 50
+    )
+    export(model, tmp_path / "r.onnx")
+    found = run(tmp_path / "r.onnx", rows=X[:7])["prediction"]
+    assert_same(found - 50, model.predict(X[:7]).astype(float) - 50)
+
+
+# Networks of one's own
+
+
+def test_modules_of_ones_own_are_written(tmp_path):
+    X = table()
+    sizes = {"n_values": 6, "n_features": 2}, {"n_features": 2, "shape": (6,)}
+    own = Modules(Encoder, Decoder, *sizes)
+    model = HierarchicalAutoencoder(2, architecture=own, max_epochs=2, random_state=0).fit(X)
+    export(model, tmp_path / "m.onnx", part=("encoder", "reconstruction"))
+    found = run(tmp_path / "m.onnx", rows=X[:7])
+    assert_same(found["codes"], model.transform(X[:7]))
+    assert_same(found["reconstruction"], model.reconstruct(X[:7]))
+
+
+class Branching(nn.Linear):
+    """Does one thing or another, as the numbers say."""
+
+    def forward(self, x):
+        return super().forward(x) if x.sum() > 0 else super().forward(-x)
+
+
+def test_modules_that_cannot_be_followed_are_refused(tmp_path):
+    sizes = {"in_features": 6, "out_features": 2}, {"in_features": 2, "out_features": 6}
+    own = Modules(Branching, nn.Linear, *sizes)
+    model = Autoencoder(2, architecture=own, max_epochs=2).fit(table())
+    with pytest.raises(ValueError, match=r"^Modules cannot be written as ONNX: \S.*\. Write the"):
+        export(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_logarithm_of_gamma():
+    x = np.concatenate([np.logspace(-6, 6, 500), np.arange(1, 30)])
+    np.testing.assert_allclose(log_gamma(torch.tensor(x)), gammaln(x), rtol=1e-9, atol=1e-8)
+
+
+# Mistakes
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Autoencoder(2, **quick(**TINY)).fit(table())
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"part": "encodr"},
+            "part='encodr' is not known. Did you mean 'encoder'? "
+            "Known are: encoder, decoder, reconstruction, score.",
+        ),
+        (
+            {"part": ("encoder", "decoder")},
+            "part=('encoder', 'decoder') must be one part, or several that read the same. "
+            "Write one file for the decoder and one for the others.",
+        ),
+        (
+            {"level": 1},
+            "level=1 is for part='decoder' or part='reconstruction', not for encoder. "
+            "Leave it out.",
+        ),
+        (
+            {"part": "decoder", "level": 1},
+            "level=1 must be left out: nothing is ranked here. Levels count components, of which "
+            "level k uses the first k; they need an ordering, as in HierarchicalAutoencoder.",
+        ),
+        (
+            {"dtype": "float16"},
+            "dtype='float16' is not known. Did you mean 'float64'? Known are: float64, float32.",
+        ),
+    ],
+)
+def test_mistakes(settings, sentence, model, tmp_path):
+    with pytest.raises(ValueError) as caught:
+        export(model, tmp_path / "m.onnx", **settings)
+    assert str(caught.value) == sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_what_is_fitted_is_written(tmp_path):
+    with pytest.raises(NotFittedError, match="^This Autoencoder instance is not fitted yet"):
+        export(Autoencoder(2), tmp_path / "m.onnx")
+
+
+def test_other_estimators_are_refused(tmp_path):
+    with pytest.raises(TypeError) as caught:
+        export(nn.Linear(2, 2), tmp_path / "m.onnx")
+    assert str(caught.value) == (
+        "Linear cannot be written as ONNX. "
+        "Pass an autoencoder, StackedClassifier or StackedRegressor."
+    )
+
+
+def test_a_missing_package_is_one_line(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError) as caught:
+        export(model, tmp_path / "m.onnx")
+    assert str(caught.value) == (
+        "'onnxruntime' is not installed. Write: pip install 'narrows[onnx]'"
+    )
+
+
+def test_a_graph_that_differs_is_not_written(model, tmp_path, monkeypatch):
+    size = export(model, tmp_path / "m.onnx")["codes"]
+    content = (tmp_path / "m.onnx").read_bytes()
+    (tmp_path / "m.onnx").unlink()
+    monkeypatch.setattr(module, "_written", lambda *_: content)
+    monkeypatch.setattr(module, "TOLERANCE", -1.0)
+    with pytest.raises(ArithmeticError) as caught:
+        export(model, tmp_path / "m.onnx")
+    assert str(caught.value) == (
+        f"The graph's codes differ from those of the estimator by up to {size:.2g} of their "
+        "largest value, more than -1; nothing was written. Write verify=False to have the file "
+        "nevertheless."
+    )
+    assert not list(tmp_path.iterdir())
+    assert export(model, tmp_path / "m.onnx", verify=False) == {}
+    assert (tmp_path / "m.onnx").read_bytes() == content
