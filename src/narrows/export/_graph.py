@@ -149,13 +149,17 @@ class Reader(nn.Module):
         padding = _padding(missing) if self.sequential else None
         holes = missing if padding is None else missing & ~padding
         wrong = rows.isinf() if self.ignores else rows.isinf() | holes
-        refused = wrong.flatten(1).any(1)
+        refused = _flat(wrong).any(1)
         if padding is not None:
-            refused = refused | padding.flatten(1).all(1)
+            refused = refused | _flat(padding).all(1)
         if self.ignores or self.sequential:
             x = torch.where(missing, self.filling, x)
-        flat = None if padding is None else padding.flatten(1)
-        return Read(x.flatten(1), missing.flatten(1), flat, refused)
+        flat = None if padding is None else _flat(padding)
+        return Read(_flat(x), _flat(missing), flat, refused)
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x if x.ndim == 2 else x.flatten(1)
 
 
 def _padding(missing: Bool[Tensor, "row step *feature"]) -> Bool[Tensor, "row step *feature"]:
@@ -284,8 +288,9 @@ class Pass:
 
 def _without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) -> Tensor:
     """Return NaN for the rows that an estimator refuses."""
-    shape = -1, *[1] * (values.ndim - 1)
-    return values.masked_fill(refused.reshape(shape), torch.nan)
+    while refused.ndim < values.ndim:
+        refused = refused.unsqueeze(-1)
+    return values.masked_fill(refused, torch.nan)
 
 
 # What estimators give, in double precision where offsets may be large

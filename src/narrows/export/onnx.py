@@ -112,8 +112,9 @@ def export(
     >>> bool(np.allclose(codes, model.transform(X), atol=1e-5))
     True
     """
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        require(package, "onnx")
+    require("onnx", "onnx")
+    require("onnxscript", "onnx")
+    require("onnxruntime", "onnx")
     if dtype not in DTYPES:
         hint = nearest(str(dtype), DTYPES)
         raise ValueError(f"dtype={dtype!r} is not known.{hint} Known are: {', '.join(DTYPES)}.")
@@ -327,8 +328,7 @@ def _differences(
     content: bytes,
 ) -> dict[str, float]:
     """Return the largest difference of each output, after checking that it is small."""
-    import onnxruntime
-
+    onnxruntime = require("onnxruntime", "onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
