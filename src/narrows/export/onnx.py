@@ -339,9 +339,9 @@ def _differences(
     for name, size in found.items():
         if not size <= TOLERANCE:
             raise ArithmeticError(
-                f"The graph's {name} differ from those of the estimator by up to {size:.2g} of "
-                f"their largest value, more than {TOLERANCE:g}; nothing was written. Write "
-                "verify=False to have the file nevertheless."
+                f"{name} of the graph and of the estimator differ by up to {size:.2g} of the "
+                f"largest value, more than {TOLERANCE:g}; nothing was written. If single precision "
+                "is the cause, fit with Training(precision='float64'); or write verify=False."
             )
     return found
 
