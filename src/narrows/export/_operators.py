@@ -69,7 +69,9 @@ class Direct(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, levels: slice | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
+    ) -> Tensor:
         network = self.network
         (template,) = network._template
         own = range(network.n_levels)[levels or slice(None)]

@@ -248,9 +248,10 @@ def _unwritable(inner: BaseAutoencoder, error: Exception) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     lines = str(cause).splitlines() or [type(cause).__name__]
+    reason = " ".join(lines[0].split()).rstrip(".")
     own = isinstance(architecture, Modules)
     return (
-        f"{type(architecture).__name__} cannot be written as ONNX: {lines[0].rstrip('.')}. "
+        f"{type(architecture).__name__} cannot be written as ONNX: {reason}. "
         + ("Write the modules in operations that torch.export follows, and " if own else "")
         + ("that ONNX has." if own else "Save the model as .safetensors instead.")
     )
