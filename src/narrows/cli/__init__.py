@@ -27,6 +27,7 @@ COMMANDS = (
     "score",
     "compare",
     "report",
+    "export",
     "info",
 )
 EXAMPLES = """\
