@@ -1,13 +1,14 @@
 """The variational autoencoder: bounds and likelihoods against cases with an exact answer."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 from scipy.linalg import subspace_angles
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.preprocessing import StandardScaler
 
 from helpers import RANKED, quick, table
@@ -121,24 +122,20 @@ def test_a_trained_linear_model_is_probabilistic_pca(init):
     rows = StandardScaler().fit_transform(X)
     pca = PCA(K).fit(rows)
     expected = pca.score(rows) - np.log(X.std(0)).sum()
-    model = VariationalAutoencoder(
-        K,
-        architecture=Dense((), init=init),
-        max_epochs=1 if init == "pca" else 150,
-        learning_rate=0.02,
-        batch_size=64,
-        random_state=0,
-        training=WHOLE,
-    ).fit(X)
+    model = VariationalAutoencoder(K, architecture=Dense((), init=init), random_state=0)
+    if init == "random":
+        model.set_params(max_epochs=300, learning_rate=0.05, batch_size=100, training=WHOLE)
+    model.fit(X)
     assert model.elbo(X).total.mean() == pytest.approx(expected, abs=0.05)
     paths = model._model.decoder.weights[0][0].detach().numpy()
-    assert np.degrees(subspace_angles(paths.T, pca.components_.T)).max() < 2
+    assert np.degrees(subspace_angles(paths.T, pca.components_.T)).max() < 0.1
 
 
 def test_more_samples_give_a_higher_bound():
     """The k-sample bound rises with k towards the log-likelihood."""
     X = table()
-    model = VariationalAutoencoder(K, **quick(max_epochs=10)).fit(X)
+    random = Dense((16,), init="random")
+    model = VariationalAutoencoder(K, **quick(architecture=random, max_epochs=10)).fit(X)
     means = []
     for n_samples in (1, 2, 5, 20, 100):
         draws = [
@@ -272,7 +269,7 @@ def test_a_default_model_does_not_collapse(hostile):
 def test_a_collapsed_model_says_what_helps():
     X = np.random.default_rng(0).normal(size=(200, 6))
     model = VariationalAutoencoder(K, beta=50.0, **quick(max_epochs=30))
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="collapsed") as caught:
         model.fit(X)
     assert str(caught[0].message) == (
         "All 2 components have collapsed: their posteriors are the prior, so codes tell nothing of "
@@ -302,17 +299,27 @@ def test_free_nats_cost_the_same_and_pull_nothing():
     np.testing.assert_allclose(strict.transform(X), plain.transform(X), atol=1e-5)
 
 
-def test_known_noise_and_noise_per_feature():
+def test_noise_per_feature_is_factor_analysis():
     X = factors(2000) * [1, 1, 1, 1, 1, 3]
     X[:, 0] += np.random.default_rng(1).normal(scale=2.0, size=len(X))
-    model = VariationalAutoencoder(
-        K, noise="per_feature", scale="none", max_epochs=60, random_state=0
-    ).fit(X)
-    width = np.exp(model._model.log_width.detach().numpy().ravel())
-    np.testing.assert_allclose(width[1:5], 0.3, rtol=0.25)
-    assert 1.5 < width[0] < 2.5
-    known = VariationalAutoencoder(K, noise=0.5, **quick()).fit(X)
-    assert known._model.log_width is None
+    linear = {"hidden_layer_sizes": (), "max_epochs": 40, "learning_rate": 0.02}
+    model = VariationalAutoencoder(K, noise="per_feature", random_state=0, **linear).fit(X)
+    reference = FactorAnalysis(K).fit(X)
+    assert model.elbo(X).total.mean() == pytest.approx(reference.score(X), abs=0.02)
+    width = np.exp(model._model.log_width.detach().numpy().ravel()) * X.std(0)
+    np.testing.assert_allclose(width, reference.noise_variance_**0.5, rtol=0.15)
+
+
+def test_known_noise_is_not_learned():
+    X = table()
+    model = VariationalAutoencoder(K, noise=0.5, **quick()).fit(X)
+    assert model._model.log_width is None
+    loss = (model.reconstruct(X) - X) / X.std(0) / 0.5
+    perfect = 6 * (math.log(0.5) + 0.5 * math.log(2 * math.pi))
+    found = model._model.blueprint.likelihood.loss(
+        torch.zeros(6), torch.as_tensor(0.5 * loss), None
+    )
+    np.testing.assert_allclose(found.sum(1), (loss**2).sum(1) / 2 + perfect, rtol=1e-5)
 
 
 def test_mixed_tables_are_densities():
@@ -391,7 +398,8 @@ def test_the_gap_to_the_prior_splits_the_divergence():
         (
             {"posterior": "power_spherical", "circular": (0,)},
             "PowerSphericalCode has no circular "
-            "components: its length is one. Write circular=(), or posterior='gaussian' or 'laplace'.",
+            "components: its length is one. Write circular=(), or posterior='gaussian' or "
+            "'laplace'.",
         ),
         (
             {"posterior": "logistic_normal", "n_components": 1},
@@ -407,17 +415,16 @@ def test_the_gap_to_the_prior_splits_the_divergence():
     ids=lambda value: str(value)[:40],
 )
 def test_settings_that_are_refused(settings, sentence):
-    with pytest.raises(ValueError, match="") as caught:
+    with pytest.raises(ValueError, match="^" + re.escape(sentence)):
         VariationalAutoencoder(**{"n_components": 2, **quick(), **settings}).fit(table())
-    assert str(caught.value).startswith(sentence)
 
 
 def test_likelihoods_that_are_none():
     X = 1 / (1 + np.exp(-table()))
     model = VariationalAutoencoder(K, likelihood="bernoulli", **quick()).fit(X)
-    with pytest.raises(ValueError, match="^likelihood='bernoulli' gives probabilities of 0 and 1"):
+    with pytest.raises(ValueError, match=r"^likelihood='bernoulli' gives probabilities of 0 and 1"):
         model.log_likelihood(X)
-    with pytest.raises(ValueError, match="^n_samples=0 must be a whole number, at least 1"):
+    with pytest.raises(ValueError, match=r"^n_samples=0 must be a whole number"):
         model.log_likelihood(X > 0.5, n_samples=0)
     ranked = HierarchicalAutoencoder(K, **quick())
     assert not hasattr(ranked, "log_likelihood")

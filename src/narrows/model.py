@@ -398,6 +398,7 @@ class Model(Learner):
         features = self._code(raw) if latent is None else latent.features
         outputs = self.blueprint.ordering.combine(self._decoded(features, masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
+        units = raw if self.prior is None else features
         if self._counts_idle and self.training:
             fired = (features.detach() != 0).any(1, keepdim=True)
             self._idle = torch.where(fired, 0, self._idle + len(batch))
@@ -411,7 +412,7 @@ class Model(Learner):
             width,
             self.encoding(batch.x.device),
             hidden or (),
-            Units(raw, self._idle, lambda other: self._loss_from(batch, other)),
+            Units(units, self._idle, lambda other: self._loss_from(batch, other)),
             latent=latent,
             progress=self.progress if self.training else None,
         )
