@@ -406,8 +406,9 @@ MISTAKES = [
     ),
     (
         [*FIT, "--likelihood", "poissn"],
-        "--likelihood poissn is not known. Did you mean 'poisson'? Known are: gaussian, "
-        "bernoulli, categorical, poisson, negative_binomial, laplace, student_t.",
+        "--likelihood poissn is not known. Did you mean 'poisson'? Known are: gaussian, normal, "
+        "bernoulli, continuous_bernoulli, categorical, poisson, negative_binomial, laplace, "
+        "student_t.",
     ),
     (
         [*FIT, "--training.patience", "0"],
