@@ -15,6 +15,7 @@ from narrows.estimators._bound import Elbo, LogLikelihood, PriorGap
 from narrows.estimators._checks import Choice, check_count, choose
 from narrows.estimators._docs import documented
 from narrows.estimators._fitting import seeds
+from narrows.metrics import active_units
 from narrows.nn.activation import Activation
 from narrows.nn.architecture import Architecture
 from narrows.nn.ordering import Ordering
@@ -233,21 +234,14 @@ class VariationalAutoencoder(BaseAutoencoder):
         unit = np.log(2) if bits else 1.0
         return LogLikelihood(*(np.concatenate(part) / unit for part in zip(*found, strict=True)))
 
-    def active_units(self, X: Any, *, threshold: float = 0.01) -> Bool[np.ndarray, " feature"]:
+    def active_units(self, X: Any, *, threshold: float = 0.01) -> Bool[np.ndarray, " component"]:
         """Return which components carry something: those whose location varies over the rows.
 
-        A variance above the threshold (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519). A
-        circular component is active if its cosine or sine is.
+        A variance above the threshold (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519), in
+        units of the code; see `narrows.metrics.active_units`.
         """
-        layout = self._model_of(self).blueprint.layout
-        variance = self._map(X, lambda x: self._model.encode(x)[0]).var(0, dtype=np.float64)
-        return np.array(
-            [
-                max(v for v, j in zip(variance, layout.component, strict=True) if j == component)
-                > threshold
-                for component in range(layout.n_components)
-            ]
-        )
+        circular = self._model_of(self).blueprint.layout.circular
+        return active_units(self._angles(X), threshold, circular)
 
     def prior_gap(self, X: Any, *, random_state: Any = 0) -> PriorGap:
         """Return how the divergence splits: what codes tell of rows, how far they miss the prior.
