@@ -11,7 +11,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from helpers import quick, table
-from narrows import Autoencoder, DenoisingAutoencoder, OutlierDetector, SparseAutoencoder, Training
+from narrows import (
+    Autoencoder,
+    DenoisingAutoencoder,
+    OutlierDetector,
+    SparseAutoencoder,
+    Training,
+    VariationalAutoencoder,
+)
 from narrows.data.source import source
 from narrows.estimators import _rows, _trimming
 from narrows.estimators._trimming import typical_rows
@@ -267,6 +274,17 @@ def test_contributions_point_at_the_value_that_is_wrong():
             np.testing.assert_allclose(added.sum(1), -found.score_samples(row), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("score", "term"), [("bound", "total"), ("divergence", "divergence")])
+def test_scores_of_a_distribution_are_terms_of_its_bound(score, term):
+    X = table()
+    detector = OutlierDetector(VariationalAutoencoder(2, **quick()), score=score, trim=0).fit(X)
+    found = getattr(detector.autoencoder_.elbo(X), term)
+    sign = 1 if score == "bound" else -1
+    np.testing.assert_allclose(detector.score_samples(X), sign * found, rtol=1e-6)
+    strange = X[:5] + 100
+    assert (detector.predict(strange) == -1).all()
+
+
 @pytest.mark.parametrize("score", SCORES[:3])
 @pytest.mark.parametrize("likelihood", ["poisson", "categorical"])
 def test_contributions_of_counts_and_shares(score, likelihood):
@@ -302,11 +320,16 @@ def test_images_are_taken_as_they_are(rng):
         (
             {"score": "recon"},
             "score='recon' is not known. Did you mean 'reconstruction'? Known "
-            "are: reconstruction, latent, combined, joint.",
+            "are: reconstruction, latent, combined, joint, bound, divergence.",
         ),
         (
             {"trim_by": "lnear"},
             "trim_by='lnear' is not known. Did you mean 'linear'? Known are: linear, autoencoder.",
+        ),
+        (
+            {"score": "bound"},
+            "score='bound' reads a code that is a distribution. Write "
+            "OutlierDetector(VariationalAutoencoder(5), score='bound').",
         ),
         (
             {"score": "joint"},

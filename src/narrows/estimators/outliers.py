@@ -26,7 +26,7 @@ from narrows.estimators._fitting import seeds
 from narrows.estimators._trimming import typical_rows
 from narrows.estimators.denoising import DenoisingAutoencoder
 
-SCORES = ("reconstruction", "latent", "combined", "joint")
+SCORES = ("reconstruction", "latent", "combined", "joint", "bound", "divergence")
 TRIMMERS = ("linear", "autoencoder")
 _STEPS = 200
 _MOST_COMPONENTS = 128
@@ -50,13 +50,14 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         What learns the rows; None is a `DenoisingAutoencoder` that restores 3 masked values of 10
         through as many components as features (at most 128), four restarts of about 200 steps, or
         of two epochs if that is more.
-    score : {"reconstruction", "latent", "combined", "joint"} or callable
+    score : {"reconstruction", "latent", "combined", "joint", "bound", "divergence"} or callable
         How strange a row is. "reconstruction", the default: the reconstruction loss minus its
         least value for the row (its entropy, for bounded data), mean over restarts. "latent": the
         squared Mahalanobis distance of the code over its median in training, mean over restarts.
         "combined": the mean of that and of the reconstruction loss over its median. "joint": minus
-        ``ln p(h) + ln p(x | h)`` of a `SparseAutoencoder`. Or a function of a fitted autoencoder
-        and rows.
+        ``ln p(h) + ln p(x | h)`` of a `SparseAutoencoder`. "bound" and "divergence", of a
+        `VariationalAutoencoder`: minus its evidence lower bound, or ``KL(q(z | x) ‖ p(z))`` alone.
+        Or a function of a fitted autoencoder and rows.
     contamination : float, default=0.1
         Share of the training rows, in (0, 0.5], that `predict` calls outliers.
     max_false_positive_rate : float or None, default=None
@@ -262,6 +263,9 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             return np.asarray(self._kind(self.autoencoder_, rows), dtype=np.float64)
         if self._kind == "joint":
             return -self.autoencoder_.joint_score_samples(rows)
+        if self._kind in ("bound", "divergence"):
+            found = self.autoencoder_.elbo(rows)
+            return -found.total if self._kind == "bound" else np.asarray(found.divergence)
         members = self._members()
         if self._kind == "reconstruction":
             return np.mean([one._excess(rows).sum(1) for one in members], axis=0)
@@ -343,6 +347,11 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
             raise ValueError(
                 "score='joint' reads the Laplace prior of a sparse code. "
                 "Write OutlierDetector(SparseAutoencoder(64), score='joint')."
+            )
+        if self._kind in ("bound", "divergence") and not hasattr(inner, "elbo"):
+            raise ValueError(
+                f"score={self._kind!r} reads a code that is a distribution. "
+                f"Write OutlierDetector(VariationalAutoencoder(5), score={self._kind!r})."
             )
         rate = self.max_false_positive_rate
         if not isinstance(self.contamination, Real) or not 0 < float(self.contamination) <= 0.5:
