@@ -14,7 +14,7 @@ from narrows.nn.posterior import Posterior
 from narrows.nn.prior import Members
 from narrows.parts import PARTS, resolve
 
-N = 200_000
+N = 40_000
 
 
 def families():
@@ -28,7 +28,7 @@ def families():
             )
 
 
-every_family = pytest.mark.parametrize(("code", "layout"), families())
+every_family = pytest.mark.parametrize(("code", "layout"), [*families()])
 
 
 def generator(seed=0):
@@ -66,11 +66,16 @@ def test_the_divergence_is_the_mean_over_draws(code, layout):
 
 @every_family
 def test_the_density_belongs_to_the_draws(code, layout):
-    """The mean of p / q over draws from q is one: p and q are densities on the same space."""
-    raw = parameters(code, layout)
-    own = latent(code, layout, raw.expand(1, N, -1), closed=False)
-    ratio = (own.log_prior() - own._parts(own.raw, own.features).sum(-1)[:, None]).exp()
-    assert abs(float(ratio.mean()) - 1) < 4 * float(ratio.std()) / N**0.5
+    """E_q[p / (p + q)] = E_p[q / (p + q)]: p and q are densities on the same space."""
+    raw = parameters(code, layout).expand(1, N, -1)
+    equal = code.standard(layout).double().expand(1, N, -1)
+    shares = []
+    for source, other, seed in ((raw, equal, 1), (equal, raw, 2)):
+        draws = drawn(code, source, layout, [generator(seed)])
+        own, others = (code.log_density(draws, at, layout).sum(-1) for at in (source, other))
+        shares.append((others - own).sigmoid()[0])
+    error = 4 * float((shares[0].var() + shares[1].var()).sqrt()) / N**0.5
+    assert float(shares[0].mean()) == pytest.approx(float(shares[1].mean()), abs=error)
 
 
 @every_family
@@ -136,14 +141,14 @@ def test_dirichlet_and_sphere_follow_known_moments():
     raw = parameters(dirichlet, layout)
     alpha = (torch.nn.functional.softplus(raw) + 0.02)[0, 0].numpy()
     draws = latent(dirichlet, layout, raw.expand(1, N, -1)).features[0].numpy()
-    np.testing.assert_allclose(draws.mean(0), stats.dirichlet.mean(alpha), atol=4e-3)
-    np.testing.assert_allclose(draws.var(0), stats.dirichlet.var(alpha), atol=4e-3)
+    np.testing.assert_allclose(draws.mean(0), stats.dirichlet.mean(alpha), atol=8e-3)
+    np.testing.assert_allclose(draws.var(0), stats.dirichlet.var(alpha), atol=8e-3)
     sphere = resolve("code", "power_spherical")
     raw = parameters(sphere, layout)
     draws = latent(sphere, layout, raw.expand(1, N, -1)).features[0]
     direction, kappa = sphere(raw, layout)[0, 0], float(torch.nn.functional.softplus(raw[0, 0, -1]))
     torch.testing.assert_close(draws.norm(dim=1), torch.ones(N, dtype=torch.float64))
-    assert float((draws @ direction).mean()) == pytest.approx(kappa / (2 + kappa), abs=4e-3)
+    assert float((draws @ direction).mean()) == pytest.approx(kappa / (2 + kappa), abs=8e-3)
 
 
 def test_a_mixture_sums_over_its_members_and_a_level_sees_its_own_components():
@@ -170,10 +175,10 @@ def test_priors_draw_what_their_density_says(prior):
         members = network(lambda rows: torch.cat([2 * rows, rows - 1], -1))
     own = latent(code, layout, parameters(code, layout).float(), members)
     draws = own.sample(N)[0, :, 0].detach().numpy()
-    at, width = members.raw[0].numpy().T
-    shares = members.log_weight[0].exp().numpy()
+    at, width = members.raw[0].detach().numpy().T
+    shares = members.log_weight[0].detach().exp().numpy()
 
     def below(z):
-        return float(np.sum(shares * stats.norm.cdf(z, at, np.exp(width))))
+        return stats.norm.cdf(np.asarray(z)[..., None], at, np.exp(width)) @ shares
 
-    assert stats.kstest(draws, np.vectorize(below)).pvalue > 1e-3
+    assert stats.kstest(draws, below).pvalue > 1e-3

@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -118,13 +119,13 @@ def test_likelihoods_are_of_the_data_as_given():
 @pytest.mark.parametrize("init", ["pca", "random"])
 def test_a_trained_linear_model_is_probabilistic_pca(init):
     """Within 0.05 nats, and of the same subspace, with small noise and an offset."""
-    X = factors(noise=0.1)
+    X = factors(300, noise=0.1)
     rows = StandardScaler().fit_transform(X)
     pca = PCA(K).fit(rows)
     expected = pca.score(rows) - np.log(X.std(0)).sum()
     model = VariationalAutoencoder(K, architecture=Dense((), init=init), random_state=0)
     if init == "random":
-        model.set_params(max_epochs=300, learning_rate=0.05, batch_size=100, training=WHOLE)
+        model.set_params(max_epochs=400, learning_rate=0.05, batch_size=75, training=WHOLE)
     model.fit(X)
     assert model.elbo(X).total.mean() == pytest.approx(expected, abs=0.05)
     paths = model._model.decoder.weights[0][0].detach().numpy()
@@ -237,14 +238,15 @@ def test_the_divergence_of_component_j_has_its_weight(ordering):
     assert model.loss_terms(X)["divergence"] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize("prior", PARTS["prior"])
+@pytest.mark.parametrize(
+    ("posterior", "prior"),
+    [*zip(POSTERIORS, cycle(PARTS["prior"])), *zip(POSTERIORS, cycle([*PARTS["prior"]][::-1]))],
+)
 def test_every_family_and_prior_learns_and_draws_nothing_afterwards(posterior, prior):
     X = table()
-    model = VariationalAutoencoder(3, posterior=posterior, prior=prior, **quick(max_epochs=15))
-    before = model.set_params(max_epochs=1).fit(X).loss_terms(X)
-    after = model.set_params(max_epochs=15).fit(X).loss_terms(X)
-    assert sum(after.values()) < sum(before.values())
+    settings = quick(max_epochs=8, architecture=Dense((16,), init="random"))
+    model = VariationalAutoencoder(3, posterior=posterior, prior=prior, **settings).fit(X)
+    assert model.history_["best_loss"] < model.history_["validation_loss"][0]
     np.testing.assert_array_equal(model.transform(X), model.transform(X))
     np.testing.assert_allclose(model.transform(X[50:60]), model.transform(X)[50:60], atol=1e-6)
     np.testing.assert_allclose(
@@ -300,10 +302,11 @@ def test_free_nats_cost_the_same_and_pull_nothing():
 
 
 def test_noise_per_feature_is_factor_analysis():
-    X = factors(2000) * [1, 1, 1, 1, 1, 3]
+    X = factors(800) * [1, 1, 1, 1, 1, 3]
     X[:, 0] += np.random.default_rng(1).normal(scale=2.0, size=len(X))
-    linear = {"hidden_layer_sizes": (), "max_epochs": 40, "learning_rate": 0.02}
-    model = VariationalAutoencoder(K, noise="per_feature", random_state=0, **linear).fit(X)
+    linear = {"hidden_layer_sizes": (), "max_epochs": 50, "learning_rate": 0.02, "batch_size": 64}
+    model = VariationalAutoencoder(K, noise="per_feature", random_state=0, **linear)
+    model.set_params(training=WHOLE).fit(X)
     reference = FactorAnalysis(K).fit(X)
     assert model.elbo(X).total.mean() == pytest.approx(reference.score(X), abs=0.02)
     width = np.exp(model._model.log_width.detach().numpy().ravel()) * X.std(0)
@@ -355,13 +358,13 @@ def test_missing_entries_do_not_count():
 
 
 def test_the_gap_to_the_prior_splits_the_divergence():
-    X = factors(1500)
+    X = factors(800)
     model = VariationalAutoencoder(K, max_epochs=20, random_state=0).fit(X)
     gap = model.prior_gap(X)
     assert sum([gap.mutual_information, gap.gap]) == pytest.approx(
         model.elbo(X).divergence.mean(), abs=0.15
     )
-    assert 0 < gap.gap < 0.3 < gap.mutual_information < math.log(1500)
+    assert 0 < gap.gap < 0.3 < gap.mutual_information < math.log(800)
 
 
 @pytest.mark.parametrize(
