@@ -183,7 +183,7 @@ class Model(Learner):
         members = self.prior(self.encoder)
         return sample(posterior, self.blueprint.layout, members, n, generators)
 
-    def weighed(
+    def log_densities(
         self, batch: Batch, noise: Float[Tensor, "draw #row noise"]
     ) -> tuple[Float[Tensor, "draw row"], Float[Tensor, "draw row"], Float[Tensor, "draw row"]]:
         """Return ``ln p(x | z), ln p(z), ln q(z | x)`` of the last level, for codes made of noise.
@@ -264,13 +264,12 @@ class Model(Learner):
         log_share = (-torch.as_tensor(minus_log)).detach().log_softmax(-2)
         share = log_share.exp()
         gap = (share * (log_share + math.log(n))).sum(-2)
-        return [
-            *(
-                (term * share).sum(-2) if own else term if term.ndim < 2 else term.mean(-2)
-                for term, own in zip(split, bound, strict=True)
-            ),
-            gap,
+        even = torch.full_like(share, 1 / n)
+        means = [
+            term if term.ndim < 2 else (term * (share if own else even)).sum(-2)
+            for term, own in zip(split, bound, strict=True)
         ]
+        return [*means, gap]
 
     def _trained(self, batch: Batch) -> tuple[Record, Levels]:
         """Return what the objective reads: levels are drawn while training, if at all."""

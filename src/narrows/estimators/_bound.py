@@ -78,7 +78,7 @@ def elbo(model: Model, batch: Batch, scale: Scale) -> Elbo:
     parts = []
     for start in range(0, len(batch), _rows_at_once(model, _N_POINTS)):
         own = batch[slice(start, start + _rows_at_once(model, _N_POINTS))]
-        log_x, log_p, log_q = model.weighed(own, noise)
+        log_x, log_p, log_q = model.log_densities(own, noise)
         closed = model.divergences(own)
         divergence = (log_q - log_p).mean(0) if closed is None else closed[0].sum(-1)
         parts.append(torch.stack([log_x.mean(0) - log_volume(own, scale), divergence]))
@@ -105,7 +105,7 @@ def _estimate(
     sums, squares = [], []
     for n in _blocks(n_samples, max(1, _AT_ONCE // (len(batch) * model.blueprint.n_outputs))):
         noise = torch.from_numpy(rng.standard_normal((n, len(batch), _n_noise(model))))
-        log_x, log_p, log_q = model.weighed(batch, noise)
+        log_x, log_p, log_q = model.log_densities(batch, noise)
         log_weight = (log_x + log_p - log_q).double()
         sums.append(torch.logsumexp(log_weight, 0))
         squares.append(torch.logsumexp(2 * log_weight, 0))
