@@ -8,6 +8,7 @@ from narrows.plots.detection import (
 )
 from narrows.plots.events import decoded_grid, draw_event, reconstructions, traversal
 from narrows.plots.features import feature_maps, responses
+from narrows.plots.generation import samples
 from narrows.plots.heat import matrix
 from narrows.plots.scree import comparison, scree
 from narrows.plots.training import training_curves
@@ -24,6 +25,7 @@ __all__ = [
     "plot_significance_improvement",
     "reconstructions",
     "responses",
+    "samples",
     "scree",
     "training_curves",
     "traversal",
