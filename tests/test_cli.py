@@ -293,6 +293,18 @@ def test_report_is_a_page_on_the_rows_held_out() -> None:
     assert "PCA" in page
 
 
+def test_export_writes_a_graph_of_named_parts(model: narrows.HierarchicalAutoencoder) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    arguments = ["m.safetensors", "--to", "m.onnx", "--part", "encoder,reconstruction"]
+    found = json.loads(succeed("export", *arguments, "--level", "1", "--rows", "X.csv", "--json"))
+    assert found["path"] == "m.onnx"
+    assert max(found["differences"].values()) < 1e-5
+    X = np.load("X.npy")
+    codes, rebuilt = onnxruntime.InferenceSession("m.onnx").run(None, {"rows": X})
+    np.testing.assert_allclose(codes, model.transform("X.csv"), atol=1e-5)
+    np.testing.assert_allclose(rebuilt, model.reconstruct("X.csv", 1), atol=1e-5)
+
+
 def test_info_shows_settings_and_sizes(model: narrows.HierarchicalAutoencoder) -> None:
     found = json.loads(succeed("info", "m.safetensors", "--json"))
     assert found["estimator"] == "HierarchicalAutoencoder"
@@ -394,8 +406,9 @@ MISTAKES = [
     ),
     (
         [*FIT, "--likelihood", "poissn"],
-        "--likelihood poissn is not known. Did you mean 'poisson'? Known are: gaussian, "
-        "bernoulli, categorical, poisson, negative_binomial, laplace, student_t.",
+        "--likelihood poissn is not known. Did you mean 'poisson'? Known are: gaussian, normal, "
+        "bernoulli, continuous_bernoulli, categorical, poisson, negative_binomial, laplace, "
+        "student_t.",
     ),
     (
         [*FIT, "--training.patience", "0"],
@@ -450,6 +463,15 @@ MISTAKES = [
     ),
     (["report", "m.safetensors", "X.csv", "-o", "r.html", "--event-shape", "3,3"], None),
     (["report", "m.safetensors", "X.csv", "-o", "r.pdf"], None),
+    (
+        ["export", "m.safetensors", "--to", "m.pt"],
+        "Unknown suffix '.pt' of 'm.pt'. Known: .onnx.",
+    ),
+    (
+        ["export", "m.safetensors", "--to", "m.onnx", "--part", "encoder,scores"],
+        "--part scores is not known. Did you mean 'score'? "
+        "Known are: encoder, decoder, reconstruction, score.",
+    ),
     (
         ["demo", "--out", "X.csv"],
         "--out needs a folder, but 'X.csv' cannot be made one: that is a file.",

@@ -368,7 +368,8 @@ def test_results_are_json_and_a_figure() -> None:
             {"models": "Autoencodr"},
             "There is no model 'Autoencodr'. Did you mean 'Autoencoder'? "
             "Known are: Autoencoder, HierarchicalAutoencoder, SparseAutoencoder, "
-            "ContractiveAutoencoder, DenoisingAutoencoder, StackedAutoencoder.",
+            "ContractiveAutoencoder, DenoisingAutoencoder, StackedAutoencoder, "
+            "VariationalAutoencoder.",
         ),
         (
             {"models": [PCA()]},

@@ -288,7 +288,10 @@ def test_not_fitted(use):
 
 # Settings
 
-LIKELIHOODS = "gaussian, bernoulli, categorical, poisson, negative_binomial, laplace, student_t"
+LIKELIHOODS = (
+    "gaussian, normal, bernoulli, continuous_bernoulli, categorical, poisson, negative_binomial, "
+    "laplace, student_t"
+)
 SETTINGS = {
     "likelihood": (
         {"likelihood": "gausian"},
@@ -310,12 +313,13 @@ SETTINGS = {
     ),
     "code": (
         {"code": "plane"},
-        "code='plane' is not known. Did you mean 'plain'? Known are: plain, top_k.",
+        "code='plane' is not known. Did you mean 'plain'? Known are: plain, top_k, "
+        "gaussian, laplace, logistic_normal, dirichlet, relaxed_categorical, power_spherical.",
     ),
     "penalty": (
         {"penalties": ["l2"]},
         "penalty='l2' is not known. Did you mean 'l1'? Known are: l1, kl_sparsity, revival, "
-        "contractive, decorrelation.",
+        "contractive, decorrelation, divergence, total_correlation, mmd.",
     ),
     "architecture": (
         {"architecture": 3},

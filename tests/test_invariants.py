@@ -223,7 +223,8 @@ def test_missing_entries_enter_as_the_mean():
 @each_estimator
 def test_same_seed_same_bits(estimator):
     X = table()
-    estimator = clone(estimator).set_params(architecture=Dense((8,), dropout=0.3), n_init=2)
+    network = Dense((8,), dropout=0.3, init="random")
+    estimator = clone(estimator).set_params(architecture=network, n_init=2)
     codes = clone(estimator).fit(X).transform(X)
     same_bits(clone(estimator).fit(X).transform(X), codes)
     same_bits(clone(estimator).fit(X).fit(X).transform(X), codes)

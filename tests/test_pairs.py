@@ -21,9 +21,12 @@ from narrows import (
     Revival,
     SaltAndPepper,
     TopK,
+    TotalCorrelation,
 )
 from narrows.data.batches import Batch
-from narrows.parts import PARTS
+from narrows.nn.code import Layout
+from narrows.nn.posterior import Posterior
+from narrows.parts import PARTS, resolve
 
 # Settings of the parts that make a difference to others
 VARIANTS = {
@@ -75,13 +78,14 @@ def variants(axis):
 
 
 OWN = "own modules"
+SHARES = ("logistic_normal", "dirichlet", "relaxed_categorical")
 # One output bias for the whole event, which a softmax over the event does not see
 SHARED_BIAS = ("decoder.bias", "decoder.bias1")
 
 
-def own_modules(n_features):
+def own_modules(n_features, n_raw):
     """An encoder and a decoder of a user's own, for a code of so many features."""
-    encoder = {"n_values": 6, "n_features": n_features, "n_hidden": 16}
+    encoder = {"n_values": 6, "n_features": n_raw, "n_hidden": 16}
     decoder = {"n_features": n_features, "shape": [6]}
     return Modules(own_networks.Encoder, own_networks.Decoder, encoder, decoder)
 
@@ -100,7 +104,19 @@ AXES = {
 
 def refused(choice):
     """Why a choice is refused, if it holds one of the pairs that docs/pairs.md lists."""
-    unit = repr(choice["code"]) == "Plain(activation='sigmoid')" and not choice["circular"]
+    code = resolve("code", choice["code"])
+    joint = isinstance(code, Posterior) and not code.factorised
+    if joint and choice["ordering"] != "none":
+        return "cannot be ranked"
+    if joint and choice["circular"]:
+        return "has no circular components"
+    penalty = resolve("penalty", choice["penalties"][0]) if choice["penalties"] else None
+    if penalty is not None and penalty.of_distribution and not isinstance(code, Posterior):
+        return "needs a code that is a distribution"
+    if joint and isinstance(penalty, TotalCorrelation):
+        return "needs components that are independent"
+    sigmoid = repr(choice["code"]) == "Plain(activation='sigmoid')" and not choice["circular"]
+    unit = sigmoid or choice["code"] in SHARES
     if choice["penalties"] == ["kl_sparsity"] and not unit:
         return "KLSparsity needs units between 0 and 1"
     hidden = getattr(choice["architecture"], "hidden_layer_sizes", choice["architecture"] != OWN)
@@ -134,7 +150,9 @@ def test_parts_train_together(choice):
     X = rows_for(choice["likelihood"])
     reason = refused(choice)
     if choice["architecture"] == OWN:
-        choice = choice | {"architecture": own_modules(3 + len(choice["circular"]))}
+        layout = Layout(3, choice["circular"])
+        n_raw = resolve("code", choice["code"]).n_raw(layout)
+        choice = choice | {"architecture": own_modules(layout.n_features, n_raw)}
     if reason:
         with pytest.raises(ValueError, match=reason):
             Autoencoder(3, **quick(**choice)).fit(X)

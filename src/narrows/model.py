@@ -183,6 +183,37 @@ class Model(Learner):
         members = self.prior(self.encoder)
         return sample(posterior, self.blueprint.layout, members, n, generators)
 
+    def weighed(
+        self, batch: Batch, noise: Float[Tensor, "draw #row noise"]
+    ) -> tuple[Float[Tensor, "draw row"], Float[Tensor, "draw row"], Float[Tensor, "draw row"]]:
+        """Return ``ln p(x | z), ln p(z), ln q(z | x)`` of the last level, for codes made of noise.
+
+        Of a single restart, in scaled units; missing entries do not count.
+        """
+        n, n_rows, raw = len(noise), len(batch), self.encoder(batch.x[None])
+        draws = noise.expand(n, n_rows, -1).reshape(1, n * n_rows, -1)
+        latent = self._latent(raw.repeat(1, n, 1), torch.ones_like(self._masks[:1]), draws.to(raw))
+        loss = self._loss_from(batch.repeated(n), latent.features)
+        found = -loss, latent.log_prior()[:, 0], latent.log_posterior()[:, 0]
+        one, two, three = (part.reshape(n, n_rows) for part in found)
+        return one, two, three
+
+    def latent(
+        self, x: Float[Tensor, "row value"], noise: Float[Tensor, "restart row noise"]
+    ) -> Latent:
+        """Return the posteriors of rows, draws from them made of noise, and the prior."""
+        raw = self.encoder(x.expand(self.n_restarts, *x.shape))
+        return self._latent(raw, torch.ones_like(self._masks[:1]), noise.to(raw))
+
+    def divergences(self, batch: Batch) -> Float[Tensor, "restart row part"] | None:
+        """Return KL(q ‖ p) of each part of the code, or None without closed form."""
+        b = self.blueprint
+        standard = b.prior is None or b.prior.standard
+        if b.posterior is None or not standard:
+            return None
+        raw = self.encoder(batch.x.expand(self.n_restarts, *batch.x.shape))
+        return b.posterior.divergence(raw, b.layout)
+
     def contribution(
         self, features: Float[Tensor, "restart row feature"], level: int
     ) -> Float[Tensor, "restart row output"]:
@@ -367,6 +398,7 @@ class Model(Learner):
         features = self._code(raw) if latent is None else latent.features
         outputs = self.blueprint.ordering.combine(self._decoded(features, masks))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
+        units = raw if self.prior is None else features
         if self._counts_idle and self.training:
             fired = (features.detach() != 0).any(1, keepdim=True)
             self._idle = torch.where(fired, 0, self._idle + len(batch))
@@ -380,14 +412,14 @@ class Model(Learner):
             width,
             self.encoding(batch.x.device),
             hidden or (),
-            Units(raw, self._idle, lambda other: self._loss_from(batch, other)),
+            Units(units, self._idle, lambda other: self._loss_from(batch, other)),
             latent=latent,
             progress=self.progress if self.training else None,
         )
 
-    def _latent(self, raw: Tensor, masks: Tensor) -> Latent:
-        """Return a draw of each code, beside the prior."""
-        b, noise = self.blueprint, self._noise(raw.device)
+    def _latent(self, raw: Tensor, masks: Tensor, noise: Tensor | None = None) -> Latent:
+        """Return a draw of each code, beside the prior; from noise, or from the generators."""
+        b, generators = self.blueprint, self._noise(raw.device)
         posterior = b.posterior
         if posterior is None or self.prior is None:
             raise TypeError(f"{b.code!r} is no distribution.")
@@ -398,11 +430,13 @@ class Model(Learner):
             posterior,
             b.layout,
             raw,
-            drawn(posterior, raw, b.layout, noise),
+            drawn(posterior, raw, b.layout, generators)
+            if noise is None
+            else posterior.draw(raw, b.layout, noise),
             seen if posterior.factorised else seen.new_ones(1, 1, 1),
             self.prior(self.encoder),
             closed,
-            noise,
+            generators,
         )
 
     def _loss_from(self, batch: Batch, features: Tensor) -> Float[Tensor, "restart row"]:

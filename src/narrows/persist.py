@@ -52,6 +52,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
     "sha256": str,
 }
 _AXES = ("architecture", "code", "ordering", "likelihood", "penalties")
+_LATER = ("prior", "n_draws")  # not in the files of the first versions
 _HISTORY = ("train_loss", "validation_loss", "learning_rate", "best_epoch", "best_loss")
 _NETWORKS = ("model.", "stream.", "phases.", "density.")
 _DTYPES = ("F32", "F64", "I64")
@@ -252,7 +253,7 @@ def _choices(blueprint: "Blueprint") -> dict[str, Any]:
     """Return the parts of the fitted model: `set_params` may have changed the estimator's."""
     layout = blueprint.layout
     sizes = {"n_components": layout.n_components, "circular": layout.circular}
-    return {axis: getattr(blueprint, axis) for axis in _AXES} | sizes
+    return {axis: getattr(blueprint, axis) for axis in (*_AXES, *_LATER)} | sizes
 
 
 def _passes(stream: Any) -> dict[str, Any]:
@@ -466,8 +467,9 @@ def _blueprint(settings: dict[str, Any], most: int) -> "Blueprint":
     circular = own["circular"]
     if circular != sorted({_count("circular", j, n_components - 1, 0) for j in circular}):
         raise ValueError(f"circular={circular} does not name different components in order.")
-    chosen = {axis: parts.from_json(own[axis]) for axis in _AXES}
+    chosen = {axis: parts.from_json(own[axis]) for axis in (*_AXES, *(own.keys() & {*_LATER}))}
     _check_kinds(Blueprint, chosen)
+    _count("n_draws", chosen.get("n_draws", 1), most)
     layout = Layout(n_components, tuple(circular))
     return Blueprint(**chosen, layout=layout, event_shape=shapes[0], target_shape=shapes[1])
 
@@ -489,7 +491,9 @@ def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) ->
     b, total = blueprint, sum(array.size for array in arrays.values())
     n = _count("n_restarts", n_restarts, total)
     with torch.device("meta"):
-        networks = b.architecture.build(b.sizes(n))
+        networks: list[torch.nn.Module] = [*b.architecture.build(b.sizes(n))]
+        if b.posterior is not None and b.prior is not None:
+            networks.append(b.prior.build(b.posterior, b.layout, b.n_values, n))
     if sum(p.numel() for network in networks for p in network.parameters()) > total:
         raise ValueError("The sizes of the network exceed its tensors.")
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}

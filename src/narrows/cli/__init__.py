@@ -29,6 +29,7 @@ COMMANDS = (
     "score",
     "compare",
     "report",
+    "export",
     "info",
 )
 EXAMPLES = """\

@@ -138,6 +138,7 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             self.phases_ = settings.choice.schedule.start(model, recipe, task, children[1:])
             history = settings.choice.schedule.tune(model, recipe, task, children[1:])
         self._keep(model, history, task)
+        _guards.warn_collapse(self._model, task.train[: _fitting.EVALUATION_ROWS])
         return history
 
     def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:

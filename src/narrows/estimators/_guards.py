@@ -7,13 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 
 from narrows._errors import NonFiniteLossError
 from narrows._types import Array
+from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.engine.loop import History
 from narrows.estimators import _rows
+from narrows.model import Model
 from narrows.objective.likelihoods import Likelihood
+
+# Nats of divergence below which a component says nothing
+_COLLAPSED = 0.01
 
 
 @contextmanager
@@ -64,5 +70,20 @@ def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> No
     warnings.warn(
         f"{count} of {len(constant)} features are constant, the first is {name}; "
         "they carry no information and are only centred.",
+        stacklevel=5,
+    )
+
+
+def warn_collapse(model: Model, rows: Batch) -> None:
+    """Warn if all components of a code are like their prior, whatever the row."""
+    with torch.no_grad():
+        found = model.divergences(rows)
+    if found is None or bool((found.mean(1) > _COLLAPSED).any()):
+        return
+    n = model.blueprint.layout.n_components
+    which = f"All {n} components have" if n > 1 else "The component has"
+    warnings.warn(
+        f"{which} collapsed: their posteriors are the prior, so codes tell nothing of rows. Write "
+        "a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'.",
         stacklevel=5,
     )

@@ -12,15 +12,17 @@ from sklearn.utils.validation import check_is_fitted
 from narrows._types import Array
 from narrows.data.batches import Batch
 from narrows.data.source import Source
-from narrows.estimators import _rows
+from narrows.estimators import _bound, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model
+from narrows.nn.scale import Scale
 
 
 class Measured(ABC):
     """What autoencoders tell of their quality: variance explained, losses, agreement."""
 
     _model: Model
+    _target_scale: Scale
     history_: dict[str, Any]
     fve_restarts_: Array
 
@@ -82,10 +84,19 @@ class Measured(ABC):
         return float(self.fve(X, target=target, sample_weight=sample_weight)[-1])
 
     def score_samples(self, X: Any, *, target: Any = None) -> Float[np.ndarray, " row"]:
-        """Return minus the reconstruction loss of each row: higher is more normal."""
+        """Return minus the reconstruction loss of each row: higher is more normal.
+
+        Where the code is a distribution, the evidence lower bound, in nats: with a likelihood that
+        is a density, of the data as given.
+        """
         batches = self._batches(*self._checked_pair(X, target), None)
         with torch.no_grad():
-            return np.concatenate([-self._model.losses(b)[0, -1].numpy() for b in batches])
+            return np.concatenate([self._score_rows(batch) for batch in batches])
+
+    def _score_rows(self, batch: Batch) -> Float[np.ndarray, " row"]:
+        if self._model.blueprint.posterior is None:
+            return -self._model.losses(batch)[0, -1].numpy()
+        return _bound.elbo(self._model, batch, self._target_scale).total.astype(np.float32)
 
     def _excess(self, X: Any, *, checked: bool = True) -> Float[np.ndarray, "row value"]:
         """Return the loss of each value above that of a perfect reconstruction.

@@ -1,12 +1,20 @@
 """The variational autoencoder: a code that is a distribution, and a generator of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from narrows.data.batches import Batch
 from narrows.engine.training import Training
+from narrows.estimators import _bound
 from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._bound import Elbo, LogLikelihood, PriorGap
 from narrows.estimators._checks import Choice, check_count, choose
 from narrows.estimators._docs import documented
+from narrows.estimators._fitting import seeds
 from narrows.nn.activation import Activation
 from narrows.nn.architecture import Architecture
 from narrows.nn.ordering import Ordering
@@ -159,6 +167,103 @@ class VariationalAutoencoder(BaseAutoencoder):
             prior=self.prior,
             n_draws=int(self.n_draws),
         )
+
+    def elbo(self, X: Any, *, target: Any = None) -> Elbo:
+        """Return the evidence lower bound of each row, split into its terms, in nats.
+
+        Of the data as given: standardisation contributes its Jacobian. With β = 1, whatever the
+        model was trained with; the same 64 quasi-random codes serve every row, so that a row's
+        bound does not depend on the others. Missing entries do not count.
+
+        Parameters
+        ----------
+        X : like `fit`
+        target : like X, optional
+            As given to `fit`; the bound is then on ``ln p(target | X)``.
+
+        Returns
+        -------
+        Elbo
+            `reconstruction`, `divergence` and `total`, of shape (rows,).
+        """
+        scale = self._target_scale
+        with torch.no_grad():
+            found = [_bound.elbo(self._model, batch, scale) for batch in self._rows(X, target)]
+        return Elbo(*map(np.concatenate, zip(*found, strict=True)))
+
+    def log_likelihood(
+        self,
+        X: Any,
+        *,
+        target: Any = None,
+        n_samples: int = 1000,
+        bits: bool = False,
+        random_state: Any = 0,
+    ) -> LogLikelihood:
+        """Return the log-likelihood of each row, estimated by importance sampling.
+
+        ``ln (1/S) Σ_s p(x, z_s) / q(z_s | x)`` with draws from the posterior (Burda, Grosse &
+        Salakhutdinov 2016, arXiv:1509.00519): below the truth on average, and the nearer the more
+        draws. Of the data as given: standardisation contributes its Jacobian.
+
+        Parameters
+        ----------
+        X : like `fit`
+        target : like X, optional
+        n_samples : int, default=1000
+            S, at least 1.
+        bits : bool, default=False
+            Whether to give bits instead of nats.
+        random_state : int, RandomState, Generator or None, default=0
+
+        Returns
+        -------
+        LogLikelihood
+            `value` and its standard `error`, of shape (rows,).
+        """
+        check_count("n_samples", n_samples)
+        rng = np.random.default_rng(seeds(random_state, 1)[0])
+        rows, targets = self._checked_pair(X, target)
+        _bound.refuse_no_density(self._model, targets.read(0, len(targets)))
+        with torch.no_grad():
+            found = [
+                _bound.log_likelihood(self._model, batch, self._target_scale, n_samples, rng)
+                for batch in self._batches(rows, targets, None)
+            ]
+        unit = np.log(2) if bits else 1.0
+        return LogLikelihood(*(np.concatenate(part) / unit for part in zip(*found, strict=True)))
+
+    def active_units(self, X: Any, *, threshold: float = 0.01) -> Bool[np.ndarray, " feature"]:
+        """Return which components carry something: those whose location varies over the rows.
+
+        A variance above the threshold (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519). A
+        circular component is active if its cosine or sine is.
+        """
+        layout = self._model_of(self).blueprint.layout
+        variance = self._map(X, lambda x: self._model.encode(x)[0]).var(0, dtype=np.float64)
+        return np.array(
+            [
+                max(v for v, j in zip(variance, layout.component, strict=True) if j == component)
+                > threshold
+                for component in range(layout.n_components)
+            ]
+        )
+
+    def prior_gap(self, X: Any, *, random_state: Any = 0) -> PriorGap:
+        """Return how the divergence splits: what codes tell of rows, how far they miss the prior.
+
+        The mean of ``KL(q(z | x) ‖ p(z))`` is the mutual information of rows and codes plus the
+        divergence of all codes together from the prior, which samples from the prior suffer from
+        (Hoffman & Johnson 2016, ELBO surgery, NIPS workshop). From one draw per row, among at most
+        2000 rows drawn from X; mutual information saturates at the logarithm of their number.
+        """
+        rng = np.random.default_rng(seeds(random_state, 1)[0])
+        x = torch.cat([batch.x for batch in self._rows(X, None)])
+        with torch.no_grad():
+            return _bound.prior_gap(self._model, x[rng.permutation(len(x))[:2000]], rng)
+
+    def _rows(self, X: Any, target: Any) -> Iterator[Batch]:
+        return self._batches(*self._checked_pair(X, target), None)
 
 
 def density_of(likelihood: str | Likelihood, noise: str | float) -> Likelihood:

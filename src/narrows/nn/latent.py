@@ -52,10 +52,14 @@ class Latent:
         exact = self.posterior.divergence(self.raw, self.layout) if self.closed else None
         if exact is not None:
             return exact.unsqueeze(1) * self.masks
-        log_q = self._parts(self.raw, self.features).unsqueeze(1) * self.masks
+        log_q = self._own()
         if self.members.raw.shape[1] == 1:
             return log_q - self._members()[:, :, :, 0] * self.masks
         return (log_q.sum(-1) - self.log_prior()).unsqueeze(-1)
+
+    def log_posterior(self) -> Float[Tensor, "restart level row"]:
+        """Return the log-density of the draws, over the components that each level sees."""
+        return self._own().sum(-1)
 
     def log_prior(self) -> Float[Tensor, "restart level row"]:
         """Return the prior's log-density of the components that each level sees."""
@@ -69,6 +73,9 @@ class Latent:
     def sample(self, n: int) -> Float[Tensor, "restart {n} feature"]:
         """Return draws from the prior."""
         return sample(self.posterior, self.layout, self.members, n, self.generators)
+
+    def _own(self) -> Float[Tensor, "restart level row part"]:
+        return self._parts(self.raw, self.features).unsqueeze(1) * self.masks
 
     def _members(self) -> Float[Tensor, "restart 1 row member part"]:
         return self._pairwise(self.members.raw).unsqueeze(1)

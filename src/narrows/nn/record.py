@@ -40,7 +40,7 @@ class Units:
     Attributes
     ----------
     raw : Tensor of shape (restart, row, feature)
-        The encoder's output, before the code made features of it.
+        The encoder's output, before the code made features of it; draws of a distribution.
     idle : Tensor of shape (restart, 1, feature)
         Training rows since each feature was last other than 0, where a penalty asks for them.
     loss : callable

@@ -15,7 +15,7 @@ from narrows.estimators import _checks, _rows
 from narrows.estimators._base import BaseAutoencoder
 from narrows.metrics import ExplainedVariance, agreement_matrix, elbow
 from narrows.nn.scale import Moments, Scale, moments
-from narrows.objective.likelihoods import Gaussian
+from narrows.objective.likelihoods import Gaussian, Normal
 from narrows.objective.mixed import Mixed
 from narrows.report.comparison import pca_fve
 
@@ -73,7 +73,9 @@ class Subject:
     @property
     def gaussian(self) -> bool:
         """Whether the error is the squared error, as it is PCA's."""
-        return isinstance(self.estimator._model.blueprint.likelihood, Gaussian)
+        likelihood = self.estimator._model.blueprint.likelihood
+        alike = isinstance(likelihood, Normal) and likelihood.learns != "feature"
+        return alike or isinstance(likelihood, Gaussian)
 
     @property
     def ranked(self) -> bool:

@@ -24,7 +24,8 @@ from narrows.report.subject import (
 MAX_RESTARTS = 20
 MAX_FEATURES = 40
 
-Curve = Float[np.ndarray, " level"]
+Curve = Float[np.ndarray, " component"]
+Levels = Float[np.ndarray, " level"]
 
 
 def result(s: Subject, pca: Curve | None) -> Section:
@@ -63,7 +64,7 @@ def _sentence(s: Subject) -> str:
     )
 
 
-def _ranking(s: Subject, pca: Curve | None, squared: Curve | None) -> Table:
+def _ranking(s: Subject, pca: Curve | None, squared: Levels | None) -> Table:
     """Return one row per level: FVE, increment, and PCA beside it."""
     fve = s.fve[s.used]
     spread = s.fve.std(axis=0, ddof=1) if len(s.fve) > 1 else None
@@ -87,7 +88,7 @@ def _ranking(s: Subject, pca: Curve | None, squared: Curve | None) -> Table:
     return Table(list(columns), rows, _ranking_caption(s, squared))
 
 
-def _ranking_caption(s: Subject, squared: Curve | None) -> str:
+def _ranking_caption(s: Subject, squared: Levels | None) -> str:
     error = "‖t − t̂‖²" if s.gaussian else "deviance(t, t̂)"
     null = "‖t − mean‖²" if s.gaussian else "deviance(t, mean)"
     parts = [

@@ -1,0 +1,338 @@
+"""A fitted estimator as one function of tensors, from data to data, which can be written down.
+
+A part is what is computed: its inputs, its output, and a function of a `Pass`. A new part is a
+function and a line in `PARTS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from narrows._types import Array
+from narrows.data.batches import Batch
+from narrows.data.source import source
+from narrows.export._operators import InOperators, portable
+from narrows.nn.scale import Scale
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a graph computes.
+
+    Attributes
+    ----------
+    inputs : tuple of str
+        Names of what it reads.
+    output : str
+        Name of what it gives.
+    run : callable
+        Returns the output from a `Pass`.
+    expected : callable
+        Returns the same from an estimator, arrays by name of input, and the level.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    run: "Callable[[Pass], Tensor]"
+    expected: Callable[[Any, Mapping[str, Array], int | None], Array]
+
+
+class Scaling(nn.Module):
+    """A scale in the numbers of the data.
+
+    The centre is subtracted in two steps, so that single precision holds offsets of 10⁶ too: the
+    first is exact for values near the centre.
+
+    Parameters
+    ----------
+    scale : Scale
+    shape : tuple of int
+        Of a row.
+    dtype : torch.dtype
+    """
+
+    high: Tensor
+    low: Tensor
+    width: Tensor
+
+    def __init__(self, scale: Scale, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        super().__init__()
+        centre = torch.from_numpy(scale.centre).reshape(shape)
+        high = centre.to(dtype)
+        self.trivial = scale.trivial
+        self.register_buffer("high", high)
+        self.register_buffer("low", (centre - high.double()).to(dtype))
+        self.register_buffer("width", torch.from_numpy(scale.width).reshape(shape).to(dtype))
+        self.split = bool(self.low.any())
+
+    def apply_to(self, x: Tensor) -> Tensor:
+        """Return scaled values."""
+        if self.trivial:
+            return x
+        x = x - self.high
+        return (x - self.low if self.split else x) / self.width
+
+    def invert(self, y: Tensor) -> Tensor:
+        """Return values in the units of the data."""
+        if self.trivial:
+            return y
+        y = y * self.width
+        return (y + self.low if self.split else y) + self.high
+
+
+@dataclass(frozen=True)
+class Read:
+    """Rows as the model sees them.
+
+    Attributes
+    ----------
+    x : Tensor of shape (row, value)
+        Scaled, missing entries and padding filled.
+    missing, padding : Tensor of bool, shape (row, value)
+        Entries that were missing, padding included; those after the end of a sequence.
+    refused : Tensor of bool, shape (row,)
+        Rows that the estimator would refuse.
+    """
+
+    x: Float[Tensor, "row value"]
+    missing: Bool[Tensor, "row value"]
+    padding: Bool[Tensor, "row value"] | None
+    refused: Bool[Tensor, " row"]
+
+
+class Reader(nn.Module):
+    """From rows in the units of the data to rows as the model sees them.
+
+    Parameters
+    ----------
+    scale : Scale
+    mean : array of shape (value,)
+        What missing entries become.
+    shape : tuple of int
+        Of a row.
+    estimator : BaseAutoencoder
+    dtype, number : torch.dtype
+        Of the rows, and of the network.
+    """
+
+    filling: Tensor
+
+    def __init__(
+        self,
+        scale: Scale,
+        mean: Array,
+        shape: tuple[int, ...],
+        estimator: Any,
+        dtype: torch.dtype,
+        number: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.sequential = estimator._sequential
+        self.ignores = estimator.missing == "ignore"
+        if self.sequential:  # all steps are scaled alike, however many there are
+            n, shape = len(mean) // shape[0], shape[1:]
+            scale, mean = Scale(scale.centre[:n], scale.width[:n]), mean[:n]
+        self.scaling = Scaling(scale, shape, dtype)
+        self.dtype = number
+        filling = torch.from_numpy((mean - scale.centre) / scale.width).reshape(shape)
+        self.register_buffer("filling", filling.to(self.dtype))
+
+    def forward(self, rows: Tensor) -> Read:
+        x = self.scaling.apply_to(rows).to(self.dtype)
+        missing = x.isnan()
+        padding = _padding(missing) if self.sequential else None
+        holes = missing if padding is None else missing & ~padding
+        wrong = rows.isinf() if self.ignores else rows.isinf() | holes
+        refused = _flat(wrong).any(1)
+        if padding is not None:
+            refused = refused | _flat(padding).all(1)
+        if self.ignores or self.sequential:
+            x = torch.where(missing, self.filling, x)
+        flat = None if padding is None else _flat(padding)
+        return Read(_flat(x), _flat(missing), flat, refused)
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x if x.ndim == 2 else x.flatten(1)
+
+
+def _padding(missing: Bool[Tensor, "row step *feature"]) -> Bool[Tensor, "row step *feature"]:
+    """Return which entries are padding: those of the last steps, if these miss all entries."""
+    steps = missing.unsqueeze(-1).flatten(2)
+    present = (~steps).any(2).to(torch.int64)
+    ended = present.flip(1).cumsum(1).flip(1) == 0
+    return ended.reshape(*ended.shape, *[1] * (missing.ndim - 2)).expand_as(missing)
+
+
+class Graph(nn.Module):
+    """Parts of a fitted autoencoder as a function of tensors.
+
+    Parameters
+    ----------
+    estimator : BaseAutoencoder
+    parts : tuple of Part
+    level : int or None
+        The level, from 0, that is decoded; None for all components.
+    dtype : torch.dtype
+        Of what is in the units of the data. In single precision, all is.
+
+    Attributes
+    ----------
+    inputs : dict of str to (tuple of int, torch.dtype)
+        Name, shape of a row and type of each argument.
+    """
+
+    def __init__(
+        self, estimator: Any, parts: tuple[Part, ...], level: int | None, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        e, self.parts, self.level, self.dtype = estimator, parts, level, dtype
+        number = torch.float32 if dtype is torch.float32 else e._dtype
+        known = {
+            "rows": (e._event_shape, dtype),
+            "target": (e._target_shape, dtype),
+            "codes": ((len(e.get_feature_names_out()),), number),
+        }
+        names = dict.fromkeys(name for part in parts for name in part.inputs)
+        self.inputs = {n: known[n] for n in names if n != "target" or e._has_target}
+        self.model = portable(e._model, number)
+        self.layout, self.pairs = e._model.blueprint.layout, e.circular_output == "cos_sin"
+        self.sequential, self.has_target = e._sequential, e._has_target
+        self.ignores, self.target_shape = e.missing == "ignore", e._target_shape
+        self.target_scaling = Scaling(e._target_scale, (-1,), dtype)
+        self.reader = Reader(e._input_scale, e._input_mean, e._event_shape, e, dtype, number)
+        same = not e._has_target and e._target_scale is e._input_scale
+        target = e._target_scale, e._target_mean, e._target_shape
+        self.target_reader = None if same else Reader(*target, e, dtype, number)
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        found = Pass(self, dict(zip(self.inputs, given, strict=True)))
+        with InOperators():
+            return tuple(part.run(found) for part in self.parts)
+
+    def to_data(self, outputs: Float[Tensor, "row output"]) -> Float[Tensor, "row ..."]:
+        """Return outputs of the decoder in the units and shape of the data."""
+        means = self.model.blueprint.likelihood.link(outputs).to(self.dtype)
+        return self.target_scaling.invert(means).unflatten(1, self.target_shape)
+
+    def decoded(self, features: Float[Tensor, "row feature"]) -> Float[Tensor, "row output"]:
+        """Return what the decoder makes of features, before the link."""
+        return self.model.decode(features[None], self.level)[0, -1]
+
+
+class Pass:
+    """What a graph computes on the way, each thing once.
+
+    Parameters
+    ----------
+    graph : Graph
+    given : dict
+        Inputs by name.
+    """
+
+    def __init__(self, graph: Graph, given: Mapping[str, Tensor]) -> None:
+        self.graph = graph
+        self.given = given
+
+    @cached_property
+    def read(self) -> Read:
+        """The rows."""
+        return self.graph.reader(self.given["rows"])
+
+    @cached_property
+    def x(self) -> Float[Tensor, "row value"]:
+        """What the encoder reads: NaN where a sequence has ended."""
+        padding = self.read.padding
+        return self.read.x if padding is None else self.read.x.masked_fill(padding, torch.nan)
+
+    @cached_property
+    def features(self) -> Float[Tensor, "row feature"]:
+        """The features of the code."""
+        return self.graph.model.encode(self.x)[0]
+
+    def codes(self) -> Float[Tensor, "row code"]:
+        """Return what `transform` gives."""
+        layout = self.graph.layout
+        view = layout.pairs if self.graph.pairs else layout.angles
+        return _without(self.read.refused, view(self.features))
+
+    def reconstruction(self) -> Float[Tensor, "row ..."]:
+        """Return what `reconstruct` gives."""
+        outputs = self.graph.decoded(self.features)
+        if self.read.padding is not None and not self.graph.has_target:
+            outputs = outputs.masked_fill(self.read.padding, torch.nan)
+        return _without(self.read.refused, self.graph.to_data(outputs))
+
+    def decoded_codes(self) -> Float[Tensor, "row ..."]:
+        """Return what `inverse_transform` gives."""
+        codes = self.given["codes"]
+        refused = (codes.isnan() | codes.isinf()).any(1)
+        features = self.graph.layout.features(codes)
+        return _without(refused, self.graph.to_data(self.graph.decoded(features)))
+
+    def score(self) -> Float[Tensor, " row"]:
+        """Return what `score_samples` gives."""
+        target, reader = self.read, self.graph.target_reader
+        if reader is not None:
+            target = reader(self.given["target" if self.graph.has_target else "rows"])
+        full = not (self.graph.ignores or self.graph.sequential)
+        batch = Batch(self.x, target.x, None, None if full else ~target.missing)
+        return _without(self.read.refused | target.refused, -self.graph.model.losses(batch)[0, -1])
+
+
+def _without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) -> Tensor:
+    """Return NaN for the rows that an estimator refuses."""
+    while refused.ndim < values.ndim:
+        refused = refused.unsqueeze(-1)
+    return values.masked_fill(refused, torch.nan)
+
+
+# What estimators give, in double precision where offsets may be large
+
+
+def _expected_codes(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
+    return estimator.transform(source(given["rows"]))
+
+
+def _expected_rows(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
+    return estimator._reconstructed(source(given["rows"]), level)
+
+
+def _expected_decoded(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
+    return estimator._decoded(given["codes"], level)
+
+
+def _expected_score(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
+    rows = estimator._known_rows(source(given["rows"]))
+    targets = source(given["target"]) if "target" in given else rows
+    with torch.no_grad():
+        batches = list(estimator._batches(rows, targets, None))
+        return np.concatenate([-estimator._model.losses(b)[0, -1].numpy() for b in batches])
+
+
+def prediction(single: bool) -> Part:
+    """Return the part that predicts: values of shape (row,) if there is a single one a row."""
+
+    def run(found: Pass) -> Tensor:
+        values = found.reconstruction()
+        return values[:, 0] if single else values
+
+    def expected(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
+        values = estimator._reconstructed(source(given["rows"]), level)
+        return values[:, 0] if single else values
+
+    return Part(("rows",), "prediction", run, expected)
+
+
+PARTS = {
+    "encoder": Part(("rows",), "codes", Pass.codes, _expected_codes),
+    "decoder": Part(("codes",), "reconstruction", Pass.decoded_codes, _expected_decoded),
+    "reconstruction": Part(("rows",), "reconstruction", Pass.reconstruction, _expected_rows),
+    "score": Part(("rows", "target"), "score", Pass.score, _expected_score),
+}
