@@ -6,6 +6,7 @@ import sys
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -394,6 +395,14 @@ def test_rows_have_the_shape_of_events_targets_and_sequences():
     path = reader.interpolate(waves[0], waves[1], 3)
     assert path.shape == (1, 3, 7)
     np.testing.assert_allclose(path[0, 0, :5], reader.reconstruct(waves[:1])[0], atol=1e-5)
+
+
+def test_a_row_of_a_frame_keeps_its_names():
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    model = Autoencoder(**quick()).fit(frame)
+    path = model.interpolate(frame.iloc[0], frame.iloc[1], 3)
+    np.testing.assert_allclose(path[0, 0], model.reconstruct(frame[:1])[0], rtol=1e-5, atol=1e-5)
+    assert model.traverse(frame.iloc[0], 0, [0.0]).shape == (1, 1, 6)
 
 
 def test_another_fit_forgets_the_density():

@@ -40,7 +40,10 @@ def interpolate(
     $ narrows interpolate model.safetensors X.npy --from 2 --to 7 --kind spherical -o path.npy
     """
     _data.check_table(output)
+    import numpy as np
+
     import narrows
+    from narrows.data.views import Rows
 
     estimator, rows = narrows.load(model), _data.rows(data)
     for option, row in (("--from", start), ("--to", end)):
@@ -48,6 +51,6 @@ def interpolate(
             raise ValueError(
                 f"{option} {row} is no row of DATA. Write a number from 0 to {len(rows) - 1}."
             )
-    a, b = (rows.read(row, row + 1) for row in (start, end))
+    a, b = (Rows(rows, np.array([row])) for row in (start, end))
     found = estimator.interpolate(a, b, n_steps, kind=kind)[0]
     _data.write(output, found, names_of(estimator, found), as_json)

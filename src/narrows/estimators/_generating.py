@@ -301,6 +301,8 @@ class Generating(ABC):
         """Return rows, one that stands alone as the only one."""
         if sequences.listed(rows) or np.ndim(rows) != len(self._event_shape):
             return rows
+        if hasattr(self, "feature_names_in_") and hasattr(rows, "to_frame"):
+            return rows.to_frame().T
         return [np.asarray(rows)] if self._sequential else np.asarray(rows)[None]
 
     def _decoded_path(
