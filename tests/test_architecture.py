@@ -23,7 +23,7 @@ import narrows
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "narrows"
 FILES = sorted(SRC.rglob("*.py"))
-OPTIONAL = {"onnx", "onnxruntime", "onnxscript", "pandas", "polars", "pyarrow", "umap"}
+OPTIONAL = {"onnx", "onnxruntime", "onnxscript", "pandas", "polars", "pyarrow", "umap", "zuko"}
 HEAVY = {"torch", "sklearn", "scipy", "matplotlib"} | OPTIONAL
 # Where the import's name is not the distribution's
 PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}

@@ -253,6 +253,40 @@ def test_reconstruct_keeps_names_and_knows_levels(model: narrows.HierarchicalAut
     np.testing.assert_allclose(written.read(0, 60), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.fixture
+def generator() -> narrows.Autoencoder:
+    fitted = narrows.Autoencoder(2, max_epochs=1, hidden_layer_sizes=(4,), random_state=0)
+    fitted.fit("X.csv").fit_density("X.csv", random_state=0).save("g.safetensors")
+    return fitted
+
+
+def test_sample_writes_rows_of_the_density(generator: narrows.Autoencoder) -> None:
+    arguments = ["sample", "g.safetensors", "-n", "20", "--seed", "3", "-o"]
+    found = json.loads(succeed(*arguments, "new.csv", "--json"))
+    assert found == {"path": "new.csv", "shape": [20, 4], "names": NAMES}
+    written = narrows.source("new.csv").read(0, 20)
+    np.testing.assert_allclose(written, generator.sample(20, random_state=3), rtol=1e-4, atol=1e-6)
+
+
+def test_sample_gives_means_without_noise() -> None:
+    fitted = narrows.VariationalAutoencoder(2, max_epochs=1, random_state=0).fit("X.csv")
+    fitted.save("v.safetensors")
+    arguments = ["sample", "v.safetensors", "-n", "20", "--seed", "3", "-o"]
+    for option, noise in (("--noise", True), ("--no-noise", False)):
+        succeed(*arguments, "new.npy", option)
+        expected = fitted.sample(20, noise=noise, random_state=3)
+        np.testing.assert_allclose(np.load("new.npy"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["linear", "spherical"])
+def test_interpolate_writes_a_path(model: narrows.HierarchicalAutoencoder, kind: str) -> None:
+    arguments = ["m.safetensors", "X.csv", "--from", "2", "--to", "5", "--steps", "4"]
+    succeed("interpolate", *arguments, "--kind", kind, "-o", "path.npy")
+    X = narrows.source("X.csv")
+    expected = model.interpolate(Rows(X, np.array([2])), Rows(X, np.array([5])), 4, kind=kind)[0]
+    np.testing.assert_allclose(np.load("path.npy"), expected, rtol=1e-5)
+
+
 def test_score_prints_levels_and_writes_rows(model: narrows.HierarchicalAutoencoder) -> None:
     arguments = ["score", "m.safetensors", "X.csv", "-o", "scores.npy"]
     found, X = json.loads(succeed(*arguments, "--json")), "X.csv"
@@ -446,6 +480,23 @@ MISTAKES = [
     (["info", "half.safetensors"], None),
     (["reconstruct", "m.safetensors", "X.csv", "-o", "c.npy", "--level", "9"], None),
     (["score", "m.safetensors", "holes.csv"], None),
+    (
+        ["sample", "m.safetensors", "-o", "s.npy"],
+        "This HierarchicalAutoencoder has no prior to draw codes from, and no density of its codes "
+        "was fitted. Write model.fit_density(X) first.",
+    ),
+    (
+        ["sample", "m.safetensors", "-n", "0", "-o", "s.npy"],
+        "--n-samples 0 must be a whole number, at least 1. Write 100, say.",
+    ),
+    (
+        ["interpolate", "m.safetensors", "X.csv", "--from", "0", "--to", "60", "-o", "s.npy"],
+        "--to 60 is no row of DATA. Write a number from 0 to 59.",
+    ),
+    (
+        ["interpolate", "m.safetensors", "X.csv", "--from", "0", "-o", "s.npy"],
+        "Missing option '--to'. See narrows interpolate --help.",
+    ),
     (
         ["compare", "X.csv", "--baselines", "pcaa"],
         "There is no method 'pcaa'. Did you mean 'pca'? "

@@ -293,7 +293,7 @@ def test_emphasis_and_slopes_of_the_density():
     model = fitted(DenoisingAutoencoder)
     slope = model.log_density_gradient(X).reshape(padded(X).shape)
     same_bits(np.isnan(slope), np.isnan(padded(X)))
-    samples = model.sample(X[:5], n_steps=2, random_state=0)
+    samples = model.langevin(X[:5], n_steps=2, random_state=0)
     assert [row.shape for row in samples] == [row.shape for row in X[:5]]
 
 

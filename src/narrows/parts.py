@@ -83,6 +83,13 @@ ESTIMATORS: dict[str, str] = {
     "VariationalAutoencoder": "narrows.estimators.variational:VariationalAutoencoder",
 }
 
+# Of codes, fitted after training: no part of a model, but kept in its file.
+DENSITIES: dict[str, str] = {
+    "mixture": "narrows.estimators._densities:MixtureDensity",
+    "kernel": "narrows.estimators._densities:KernelDensity",
+    "flow": "narrows.estimators._flow:FlowDensity",
+}
+
 
 def refuse_unknown(cls: type, settings: dict[str, Any]) -> None:
     """Raise TypeError for a setting that the constructor does not know, with the nearest."""
@@ -195,19 +202,22 @@ def from_json(value: Any) -> Any:
 
 
 def _path(axis: str, name: str) -> str:
-    listed = _SETTINGS if axis == "settings" else PARTS.get(axis, {})
+    listed = _listed().get(axis, {})
     if name not in listed:
         raise ValueError(f"The part {axis}.{name} is not known to this version of narrows.")
     return listed[name]
 
 
 def _names() -> dict[type, str]:
-    listed = {"settings": _SETTINGS, **PARTS}
     return {
         load(path): f"{axis}.{name}"
-        for axis, parts in listed.items()
+        for axis, parts in _listed().items()
         for name, path in parts.items()
     }
+
+
+def _listed() -> dict[str, dict[str, str]]:
+    return {"settings": _SETTINGS, "density": DENSITIES, **PARTS}
 
 
 def _article(noun: str) -> str:

@@ -54,7 +54,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
 _AXES = ("architecture", "code", "ordering", "likelihood", "penalties")
 _LATER = ("prior", "n_draws")  # not in the files of the first versions
 _HISTORY = ("train_loss", "validation_loss", "learning_rate", "best_epoch", "best_loss")
-_NETWORKS = ("model.", "stream.", "phases.")
+_NETWORKS = ("model.", "stream.", "phases.", "density.")
 _DTYPES = ("F32", "F64", "I64")
 _MODULES = "settings.modules"
 _STREAM = "narrows.estimators._fitting:Stream"
@@ -64,7 +64,8 @@ _HAND_MADE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeEr
 def save(estimator: Any, path: PathLike) -> None:
     """Write a fitted estimator to one file, whole or not at all.
 
-    All restarts that were kept are written, with the history of the fit and, after `partial_fit`,
+    All restarts that were kept are written, with the history of the fit, the density of codes after
+    `fit_density` (one of kernels with the codes that it was fitted to) and, after `partial_fit`,
     the state of the optimiser. What only training needs and what is not a number or a name is
     left out: callbacks, and a generator given as ``random_state``, which comes back as None.
     Sequences among the settings come back as tuples. Equal estimators give equal files.
@@ -199,7 +200,8 @@ def describe(path: PathLike) -> dict[str, Any]:
         (parts and sizes of the network), ``has_target``, ``event_shape``, ``target_shape``,
         ``n_features_in``, ``feature_names``, ``n_restarts``, ``best`` (restart, from 0),
         ``n_iter``, ``stream``
-        (None without `partial_fit`), ``format``, ``version`` and ``sha256``.
+        (None without `partial_fit`), ``density`` (None without `fit_density`),
+        ``format``, ``version`` and ``sha256``.
 
     Raises
     ------
@@ -234,6 +236,7 @@ def _settings_of(estimator: Any) -> dict[str, Any]:
         "n_restarts": e._ensemble.n_restarts,
         "best": e._best,
         "n_iter": e.n_iter_,
+        "density": getattr(e, "density_", None),
     }
     return {
         "format": FORMAT,
@@ -275,6 +278,8 @@ def _arrays_of(estimator: Any) -> dict[str, Array]:
         arrays |= {f"{name}.centre": scale.centre, f"{name}.width": scale.width}
     arrays |= {"input_mean": e._input_mean, "target_mean": e._target_mean}
     arrays |= {"fve_restarts": e.fve_restarts_} | _stream_arrays(e)
+    if hasattr(e, "density_"):
+        arrays |= _named("density", e.density_.arrays)
     for number, phase in enumerate(getattr(e, "phases_", ())):
         arrays |= _named(f"phases.{number}", phase)
     return {name: np.array(values, order="C") for name, values in arrays.items()}
@@ -432,6 +437,11 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
     if settings["feature_names"] is not None:
         fitted["feature_names_in_"] = np.asarray(settings["feature_names"], dtype=object)
     vars(estimator).update(fitted)
+    if settings.get("density") is not None:  # no key in older files
+        density = parts.from_json(settings["density"])
+        _check_kinds(type(density), density.get_params(deep=False))
+        n_features = blueprint.layout.n_features
+        estimator.density_ = density.restore(_below("density", arrays), n_features)
     if settings["stream"] is not None:
         estimator._stream = _stream(estimator, settings["stream"], _below("stream", arrays))
     return estimator

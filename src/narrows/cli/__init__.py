@@ -24,6 +24,8 @@ COMMANDS = (
     "fit",
     "transform",
     "reconstruct",
+    "sample",
+    "interpolate",
     "score",
     "compare",
     "report",

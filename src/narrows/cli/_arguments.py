@@ -1,8 +1,11 @@
 """Arguments and options that several commands have."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from narrows._types import Array
 
 Data = Annotated[
     list[str],
@@ -52,3 +55,15 @@ Table = Annotated[
         help="Where to write: .npy, .npz, .csv, .tsv, .txt or .parquet.",
     ),
 ]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--random-state", "--seed", metavar="N", help="The same seed, >= 0, gives the same rows."
+    ),
+]
+
+
+def names_of(estimator: Any, rows: "Array") -> list[str] | None:
+    """Return the names of the columns of decoded rows, None where the target was something else."""
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    return names if rows.shape[1:] == (len(names),) else None

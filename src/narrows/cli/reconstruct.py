@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from narrows.cli import _data
-from narrows.cli._arguments import Data, Json, ModelFile, Table
+from narrows.cli._arguments import Data, Json, ModelFile, Table, names_of
 
 Level = Annotated[
     int | None,
@@ -28,6 +28,4 @@ def reconstruct(
 
     estimator = narrows.load(model)
     found = estimator.reconstruct(_data.rows(data), level)
-    names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
-    fitting = found.shape[1:] == (len(names),)  # not if the target was something else
-    _data.write(output, found, names if fitting else None, as_json)
+    _data.write(output, found, names_of(estimator, found), as_json)

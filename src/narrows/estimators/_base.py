@@ -19,6 +19,7 @@ from narrows.data.source import Source
 from narrows.data.views import Rows
 from narrows.engine.loop import History
 from narrows.estimators import _checks, _fitting, _guards, _imputing, _rows
+from narrows.estimators._generating import Generating
 from narrows.estimators._measured import Measured
 from narrows.estimators._settings import Settings
 from narrows.model import Model, explained
@@ -26,7 +27,7 @@ from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
 
 
-class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
+class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
 
     history_: dict[str, Any]
@@ -275,6 +276,7 @@ class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
 
     def _keep(self, model: Model, history: History, task: _fitting.Task) -> None:
         """Set the fitted attributes."""
+        self.__dict__.pop("density_", None)
         self._ensemble, self._best = model, int(history.best_loss.argmin())
         self.n_iter_ = len(history.train_loss)
         self.history_ = _fitting.as_arrays(history, len(model.blueprint.term_names))
@@ -308,7 +310,8 @@ class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
 
     def _restart(self, restart: int) -> Self:
         other = copy.copy(self)
-        other.__dict__.pop("_stream", None)
+        for own in ("_stream", "density_"):
+            other.__dict__.pop(own, None)
         other._model = other._ensemble = self._ensemble.select(restart)
         other._best = 0
         if len(self.fve_restarts_) == self._ensemble.n_restarts:
@@ -345,8 +348,7 @@ class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
 
     def _decoded(self, Z: Any, level: int | None) -> Array:
         """Return reconstructions in double precision, which large offsets need."""
-        model, index = self._model_of(self), self._level(level)
-        layout = model.blueprint.layout
+        layout = self._model_of(self).blueprint.layout
         codes = np.asarray(Z, dtype=np.float64)
         if (
             codes.ndim != 2
@@ -361,9 +363,13 @@ class BaseAutoencoder(Measured, TransformerMixin, Settings, ABC):
         if not np.isfinite(codes).all():
             raise ValueError("Z has NaN or infinite entries. Replace them, or drop their rows.")
         features = layout.features(torch.as_tensor(codes, dtype=self._dtype))
+        return self._to_data(self._outputs(features, level))
+
+    def _outputs(self, features: torch.Tensor, level: int | None) -> torch.Tensor:
+        model, index = self._model_of(self), self._level(level)
         with torch.no_grad():
-            blocks = [model.decode(part[None], index)[0, -1] for part in features.split(4096)]
-        return self._to_data(torch.cat(blocks))
+            blocks = features.split(_fitting.EVALUATION_ROWS)
+            return torch.cat([model.decode(block[None], index)[0, -1] for block in blocks])
 
     def reconstruct(self, X: Any, level: int | None = None) -> Array | list[Array]:
         """Return reconstructions of rows, in the units and shape of the data.

@@ -66,6 +66,7 @@ history_ : dict of arrays
     (restart,).
 n_iter_ : int
     Epochs trained.
+density_ : density of the codes, after `fit_density`
 n_features_in_ : int
 feature_names_in_ : array of str, if X has names
 """

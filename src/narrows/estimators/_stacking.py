@@ -43,6 +43,11 @@ class Units(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return torch.zeros_like(target)
 
+    def draw(
+        self, output: Entries, log_width: Tensor | None, generators: Sequence[torch.Generator]
+    ) -> Entries:
+        return self.link(output)
+
     def check(self, target: Array) -> None:
         """Accept what a layer gives."""
 

@@ -169,7 +169,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         pull = (self._input_scale.apply(clean.numpy(), torch.float64) - rows) / width**2
         return (pull.numpy() / self._input_scale.width).astype(self._number)
 
-    def sample(
+    def langevin(
         self, X: Any, *, n_steps: int = 100, step: float = 0.1, random_state: Any = None
     ) -> Array | list[Array]:
         """Return samples of the learned density by Langevin steps from rows of X.

@@ -1,5 +1,6 @@
 """Activations by name."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,19 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "sin": torch.sin,
+}
+
+# Lowest and highest values of those that have any
+RANGES: dict[Activation, tuple[float, float]] = {
+    F.silu: (-0.2785, math.inf),
+    F.elu: (-1.0, math.inf),
+    F.relu: (0.0, math.inf),
+    F.gelu: (-0.17, math.inf),
+    F.selu: (-1.7581, math.inf),
+    F.softplus: (0.0, math.inf),
+    torch.tanh: (-1.0, 1.0),
+    torch.sigmoid: (0.0, 1.0),
+    torch.sin: (-1.0, 1.0),
 }
 
 

@@ -5,13 +5,14 @@ the encoder's pair (p, q) divided by its length (Kirby & Miranda 1996, 10.1162/n
 Features are laid out as all plain components, then all cosines, then all sines.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from narrows.nn.activation import ACTIVATIONS, Activation, activation, identity
+from narrows.nn.activation import ACTIVATIONS, RANGES, Activation, activation, identity
 from narrows.parts import Part
 
 
@@ -115,6 +116,12 @@ class Code(Part, ABC):
         `progress` is the share of the training that is over; None outside training.
         """
 
+    @abstractmethod
+    def project(
+        self, features: Float[Tensor, "*batch feature"], layout: Layout
+    ) -> Float[Tensor, "*batch feature"]:
+        """Move features that are no code, such as those between two codes, to where codes lie."""
+
 
 class Plain(Code):
     """Real-valued components, circular where the layout says so.
@@ -162,6 +169,12 @@ class Plain(Code):
         progress: float | None = None,
     ) -> Float[Tensor, "restart row feature"]:
         return with_pairs(raw, layout, activation(self.activation))
+
+    def project(
+        self, features: Float[Tensor, "*batch feature"], layout: Layout
+    ) -> Float[Tensor, "*batch feature"]:
+        low, high = RANGES.get(activation(self.activation), (-math.inf, math.inf))
+        return with_pairs(features, layout, lambda plain: plain.clamp(low, high))
 
 
 class TopK(Code):
@@ -226,6 +239,12 @@ class TopK(Code):
         k = self._kept(progress)
         return with_pairs(raw, layout, lambda plain: _largest(plain, k))
 
+    def project(
+        self, features: Float[Tensor, "*batch feature"], layout: Layout
+    ) -> Float[Tensor, "*batch feature"]:
+        k = self._kept(None)
+        return with_pairs(features, layout, lambda plain: _largest(plain, k, plain.abs()))
+
     def _kept(self, progress: float | None) -> int:
         """Return how many units survive at a progress from 0 to 1, or outside training."""
         k = self.k
@@ -245,12 +264,12 @@ class TopK(Code):
         return round(self.k_start + (k - self.k_start) * min(1.0, progress / self.settled))
 
 
-def _largest(raw: Tensor, k: int) -> Tensor:
-    """Return the k largest features of each row, 0 for the others."""
+def _largest(raw: Tensor, k: int, by: Tensor | None = None) -> Tensor:
+    """Return the k features of each row that are largest, or whose `by` is, 0 for the others."""
     if k >= raw.shape[-1]:
         return raw
-    kept = raw.topk(k, -1)
-    return torch.zeros_like(raw).scatter(-1, kept.indices, kept.values)
+    kept = (raw if by is None else by).topk(k, -1).indices
+    return torch.zeros_like(raw).scatter(-1, kept, raw.gather(-1, kept))
 
 
 def with_pairs(raw: Tensor, layout: Layout, function: Activation) -> Tensor:

@@ -97,6 +97,11 @@ class _Independent(ABC):
     def __call__(self, raw: Raw, layout: Layout, progress: float | None = None) -> Features:
         return with_pairs(raw[..., : layout.n_features], layout, lambda plain: plain)
 
+    def project(
+        self, features: Float[Tensor, "*batch feature"], layout: Layout
+    ) -> Float[Tensor, "*batch feature"]:
+        return with_pairs(features, layout, lambda plain: plain)
+
     def draw(self, raw: Raw, layout: Layout, noise: Float[Tensor, "restart row noise"]) -> Features:
         plain, cosine, sine = layout.split(self(raw, layout))
         width = _widths(raw, layout).exp()

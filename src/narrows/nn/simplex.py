@@ -19,6 +19,12 @@ class _Shares:
     def check(self, layout: Layout, ranked: bool) -> None:
         refuse_alone(self, layout, ranked, "shares sum to one")
 
+    def project(
+        self, features: Float[Tensor, "*batch feature"], layout: Layout
+    ) -> Float[Tensor, "*batch feature"]:
+        shares = features.clamp_min(_LOWEST)
+        return shares / shares.sum(-1, keepdim=True)
+
 
 def refuse_alone(code: object, layout: Layout, ranked: bool, reason: str) -> None:
     """Raise ValueError where components of a joint density should stand alone.

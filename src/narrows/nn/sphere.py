@@ -49,6 +49,11 @@ class PowerSphericalCode(Posterior, Code):
     def __call__(self, raw: Raw, layout: Layout, progress: float | None = None) -> Features:
         return _direction(raw)
 
+    def project(
+        self, features: Float[Tensor, "*batch feature"], layout: Layout
+    ) -> Float[Tensor, "*batch feature"]:
+        return F.normalize(features, dim=-1, eps=1e-6)
+
     def draw(self, raw: Raw, layout: Layout, noise: Float[Tensor, "restart row noise"]) -> Features:
         a, b = _shapes(raw, layout)
         one, two = gamma_from(a, noise[..., :1]), gamma_from(b, noise[..., 1:2])

@@ -10,7 +10,7 @@ of variance explained, to every likelihood (McCullagh & Nelder 1989, 10.1007/978
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from narrows._types import Array
 from narrows.parts import Part
 
 Entries = Float[Tensor, "..."]
+Generators = Sequence[torch.Generator]
 
 
 class Link(NamedTuple):
@@ -112,8 +113,30 @@ class Likelihood(Part, ABC):
         """Return the loss of each entry for a perfect reconstruction."""
 
     @abstractmethod
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        """Return data drawn given outputs whose first axis is one generator each.
+
+        In the units of the targets of `loss`. Without a density there is no noise: the mean.
+        """
+
+    @abstractmethod
     def check(self, target: Array) -> None:
         """Raise ValueError where targets lie outside the range of the likelihood."""
+
+
+def _noise(kind: Callable[..., Tensor], like: Entries, generators: Generators) -> Entries:
+    """Draw numbers for each entry, along the first axis from one generator each."""
+    shape, kwargs = like.shape[1:], {"device": like.device, "dtype": like.dtype}
+    return torch.stack([kind(shape, generator=g, **kwargs) for g in generators])
+
+
+def _poisson(rate: Entries, generators: Generators) -> Entries:
+    pairs = zip(rate, generators, strict=True)
+    return torch.stack([torch.poisson(own, generator=g) for own, g in pairs])
+
+
+def _zeros_or(log_width: Tensor | None, output: Tensor) -> Tensor:
+    return output.new_zeros(()) if log_width is None else log_width
 
 
 def _refuse(name: str, wanted: str, target: Array, remedy: str) -> None:
@@ -141,6 +164,9 @@ class Gaussian(Likelihood):
 
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return torch.zeros_like(target)
+
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        return output
 
     def check(self, target: Array) -> None:
         """Accept all real values."""
@@ -195,6 +221,10 @@ class Normal(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return self.loss(target, target, log_width)
 
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        s = self._log_width(output, log_width)
+        return output + torch.exp(s) * _noise(torch.randn, output, generators)
+
     def check(self, target: Array) -> None:
         """Accept all real values."""
 
@@ -222,6 +252,9 @@ class Bernoulli(Likelihood):
 
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return -torch.xlogy(target, target) - torch.xlogy(1 - target, 1 - target)
+
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        return (_noise(torch.rand, output, generators) < self.link(output)).to(output)
 
     def check(self, target: Array) -> None:
         if np.nanmin(target) < 0 or np.nanmax(target) > 1:
@@ -257,6 +290,12 @@ class ContinuousBernoulli(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return self.loss(target, self.unlink(target), log_width)
 
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        size = output.abs().clamp_min(1e-6)
+        share = _noise(torch.rand, output, generators)
+        fallen = -torch.log1p(share * torch.expm1(-size)) / size
+        return torch.where(output > 0, 1 - fallen, fallen)
+
     def check(self, target: Array) -> None:
         if np.nanmin(target) < 0 or np.nanmax(target) > 1:
             remedy = "Rescale them, or write 'gaussian'."
@@ -270,6 +309,10 @@ class Categorical(Likelihood):
     ----------
     normalise : bool, default=False
         Divide each non-negative event by its sum first.
+
+    Notes
+    -----
+    A draw is one event: its share is 1, the others 0, in the mean m.
 
     Examples
     --------
@@ -294,6 +337,10 @@ class Categorical(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         shares = self.shares(target)
         return -torch.xlogy(shares, shares)
+
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        gumbel = -torch.log(-torch.log(_noise(torch.rand, output, generators)))
+        return F.one_hot((output + gumbel).argmax(-1), output.shape[-1]).to(output)
 
     def check(self, target: Array) -> None:
         if np.isnan(target).any():
@@ -348,6 +395,9 @@ class Poisson(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return target - torch.xlogy(target, target) + torch.lgamma(target + 1)
 
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        return _poisson(self.link(output), generators)
+
     def check(self, target: Array) -> None:
         _check_counts("poisson", target)
 
@@ -373,6 +423,12 @@ class NegativeBinomial(Likelihood):
 
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return _negative_binomial(target, target, target.clamp_min(1e-30).log(), log_width)
+
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        r = torch.exp(-_zeros_or(log_width, output)).expand_as(output)
+        pairs = zip(r, generators, strict=True)
+        rate = torch.stack([torch._standard_gamma(own, generator=g) for own, g in pairs])
+        return _poisson(rate * self.link(output) / r, generators)
 
     def check(self, target: Array) -> None:
         _check_counts("negative_binomial", target)
@@ -404,6 +460,11 @@ class Laplace(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return torch.full_like(target, math.log(2))
 
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        size = -torch.log1p(-_noise(torch.rand, output, generators))
+        upwards = _noise(torch.rand, output, generators) < 0.5
+        return output + torch.where(upwards, size, -size)
+
     def check(self, target: Array) -> None:
         """Accept all real values."""
 
@@ -411,7 +472,8 @@ class Laplace(Likelihood):
 class StudentT(Likelihood):
     """Robust negative log-density with a learned width ``w = exp(s)``, one per level.
 
-    ``(v + 1)/2 ln(1 + ((t - o)/w)²/v) + s + ln B(v/2, 1/2) + ½ ln v``
+    ``(v + 1)/2 ln(1 + ((t - o)/w)²/v) + s + ln B(v/2, 1/2) + ½ ln v``; draws by the polar method
+    (Bailey 1994, 10.1090/S0025-5718-1994-1203741-1).
 
     Parameters
     ----------
@@ -445,6 +507,13 @@ class StudentT(Likelihood):
 
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return self.loss(target, target, log_width)
+
+    def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
+        v, s = self.degrees_of_freedom, _zeros_or(log_width, output)
+        log_share = torch.log1p(-_noise(torch.rand, output, generators))
+        turn = 2 * math.pi * _noise(torch.rand, output, generators)
+        unit = (v * torch.expm1(-2 / v * log_share)).sqrt() * torch.cos(turn)
+        return output + torch.exp(s) * unit
 
     def check(self, target: Array) -> None:
         if self.degrees_of_freedom <= 0:

@@ -116,6 +116,11 @@ class Mixed(Likelihood):
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return self._joined(lambda kind, *parts: kind.saturated(*parts), target, log_width)
 
+    def draw(
+        self, output: Entries, log_width: Tensor | None, generators: Sequence[torch.Generator]
+    ) -> Entries:
+        return self._joined(lambda kind, *own: kind.draw(*own, generators), output, log_width)
+
     def check(self, target: Array) -> None:
         for kind, columns in self.groups:
             own = target[:, list(columns)]
