@@ -86,6 +86,21 @@ def test_with_the_exact_posterior_the_likelihood_is_exact_for_any_number_of_samp
     np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-5)
 
 
+def test_predictions_are_draws_of_the_posterior_predictive(linear):
+    """Of a linear model: the mean is the reconstruction, the covariance W'SW + σ²I."""
+    model, X, (W, _, sigma) = linear
+    draws = model.predict_samples(X[:3], 4000, random_state=0)
+    doubt = np.exp(2 * model._model.encoder.biases[-1].data[0, 0, K:].numpy())
+    expected = W.T @ np.diag(doubt) @ W + sigma**2 * np.eye(6)
+    np.testing.assert_allclose(draws.mean(0), model.reconstruct(X[:3]), atol=0.06)
+    for row in range(3):
+        np.testing.assert_allclose(np.cov(draws[:, row].T), expected, atol=0.05)
+    again = model.predict_samples(X[:3], 2, random_state=0)
+    np.testing.assert_array_equal(again, draws[:2])
+    means = model.predict_samples(X[:3], 4000, noise=False, random_state=0)
+    np.testing.assert_allclose(np.cov(means[:, 0].T), W.T @ np.diag(doubt) @ W, atol=0.05)
+
+
 def test_the_bound_is_below_by_the_divergence_from_the_exact_posterior(linear):
     """ELBO + KL(q ‖ posterior) = ln p(x), for a posterior that is shifted and too wide."""
     model, X, truth = linear

@@ -12,6 +12,7 @@ from torch import Tensor
 from narrows._types import Array
 from narrows.data.batches import Batch
 from narrows.model import Model
+from narrows.nn.latent import Latent
 from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Bernoulli, Categorical
 from narrows.objective.mixed import Mixed
@@ -115,14 +116,25 @@ def _estimate(
     return torch.stack([total - math.log(n_samples), relative.clamp_min(0).sqrt()])
 
 
+def drawn(
+    model: Model, x: Float[Tensor, "row value"], rng: np.random.Generator
+) -> Float[Tensor, "restart row feature"]:
+    """Return a draw of the code of each row."""
+    return _latent(model, x, rng).features
+
+
 def prior_gap(model: Model, x: Float[Tensor, "row value"], rng: np.random.Generator) -> PriorGap:
     """Split the divergence of one draw per row, the posteriors of all rows being their sum."""
-    noise = torch.from_numpy(rng.standard_normal((1, len(x), _n_noise(model))))
-    latent = model.latent(x, noise)
+    latent = _latent(model, x, rng)
     own, prior = latent.log_posterior()[0, 0], latent.log_prior()[0, 0]
     blocks = [part.sum(-1)[0] for part in latent.between_rows().split(256, 1)]
     together = torch.logsumexp(torch.cat(blocks), 1) - math.log(len(x))
     return PriorGap(float((own - together).mean()), float((together - prior).mean()))
+
+
+def _latent(model: Model, x: Float[Tensor, "row value"], rng: np.random.Generator) -> Latent:
+    noise = torch.from_numpy(rng.standard_normal((1, len(x), _n_noise(model))))
+    return model.latent(x, noise)
 
 
 def log_volume(batch: Batch, scale: Scale) -> Float[Tensor, " row"]:

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from narrows._types import Array
 from narrows.data.batches import Batch
+from narrows.engine.devices import generators
 from narrows.engine.training import Training
 from narrows.estimators import _bound
 from narrows.estimators._base import BaseAutoencoder
@@ -255,6 +257,46 @@ class VariationalAutoencoder(BaseAutoencoder):
         x = torch.cat([batch.x for batch in self._rows(X, None)])
         with torch.no_grad():
             return _bound.prior_gap(self._model, x[rng.permutation(len(x))[:2000]], rng)
+
+    def predict_samples(
+        self, X: Any, n_samples: int = 1, *, noise: bool = True, random_state: Any = None
+    ) -> Array:
+        """Return draws of each row's posterior predictive: of its codes, then of its values.
+
+        What the model thinks a row could have been: their spread is how sure it is of each value.
+
+        Parameters
+        ----------
+        X : like `fit`
+        n_samples : int, default=1
+            Draws per row, at least 1.
+        noise : bool, default=True
+            Whether to draw each value from the likelihood, or give its mean.
+        random_state : int, RandomState, Generator or None, default=None
+
+        Returns
+        -------
+        array of shape (n_samples, rows, ...)
+            In the units and shape of the data, or of the target if there was one.
+        """
+        check_count("n_samples", n_samples)
+        model, likelihood = self._model_of(self), self._model_of(self).blueprint.likelihood
+        of_codes, of_noise = seeds(random_state, 2)
+        rng, own = np.random.default_rng(of_codes), generators([of_noise], torch.device("cpu"))
+        rows = self._known_rows(X)
+        drawn = []
+        for _ in range(n_samples):
+
+            def predicted(x: torch.Tensor) -> torch.Tensor:
+                found = model.decode(_bound.drawn(model, x, rng), self._level(None))[:, -1:]
+                if not noise:
+                    return likelihood.link(found)[0, 0]
+                width = None if model.log_width is None else model.log_width[:, -1:]
+                return likelihood.draw(found, width, own)[0, 0]
+
+            values = torch.from_numpy(self._map(rows, predicted)).double()
+            drawn.append(self._shaped(self._target_scale.invert(values).numpy()))
+        return np.stack(drawn).astype(self._number)
 
     def _rows(self, X: Any, target: Any) -> Iterator[Batch]:
         return self._batches(*self._checked_pair(X, target), None)

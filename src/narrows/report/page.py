@@ -15,7 +15,7 @@ from narrows._files import atomic
 from narrows._types import Array, PathLike
 from narrows.data.source import Source
 from narrows.estimators._base import BaseAutoencoder
-from narrows.report import components, quality, summary
+from narrows.report import components, generation, quality, summary
 from narrows.report.blocks import Section, drawable
 from narrows.report.subject import Subject, linear_fve
 
@@ -163,6 +163,7 @@ def _sections(subject: Subject, swap_check: bool, random_state: int) -> list[Sec
         components.agreement(subject),
         components.dependences(subject),
         quality.quality(subject, np.random.default_rng(random_state)),
+        generation.generation(subject, random_state),
         summary.terms(subject),
         components.swaps(subject, swap_check, random_state),
         summary.reproduce(subject),
