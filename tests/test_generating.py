@@ -547,6 +547,14 @@ MISTAKES = {
         lambda model: model.fit_density(X, max_members=0),
         "max_members=0 must be a whole number, at least 1. Write 10, say.",
     ),
+    "layers": (
+        lambda model: model.fit_density(X, "flow", n_transforms=0),
+        "n_transforms=0 must be a whole number, at least 1. Write 3, say.",
+    ),
+    "learning rate": (
+        lambda model: model.fit_density(X, "flow", learning_rate=0.0),
+        "learning_rate=0.0 must be positive. Write 2e-3.",
+    ),
     "one code": (
         lambda model: model.fit_density(X[:1]),
         "A density needs 2 codes at least. Pass more rows.",

@@ -62,6 +62,8 @@ class FlowDensity(Density):
         usual = {"n_transforms": 3, "hidden_features": 64, "max_epochs": 100, "patience": 10}
         for name, value in usual.items():
             check_whole(name, getattr(self, name), value)
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate={self.learning_rate!r} must be positive. Write 2e-3.")
         generator = torch.Generator().manual_seed(int(rng.integers(2**31 - 1)))
         flow = self._built(white.shape[1], generator)
         rows = torch.as_tensor(white, dtype=torch.float32)
