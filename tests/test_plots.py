@@ -20,6 +20,7 @@ from narrows.plots import (
     matrix,
     reconstructions,
     responses,
+    samples,
     scree,
     training_curves,
     traversal,
@@ -54,6 +55,8 @@ ON_FIGURES: dict[str, Callable[..., Any]] = {
     "image pairs": lambda fig: reconstructions(
         random(9, 6, 6), random(9, 6, 6), random(9), fig=fig
     ),
+    "drawn images": lambda fig: samples(random(9, 64), random(9, 64), event_shape=(8, 8), fig=fig),
+    "drawn rows": lambda fig: samples(random(9, 5), random(9, 5), fig=fig),
     "bar pairs": lambda fig: reconstructions(random(9, 5), random(9, 5), random(9), fig=fig),
 }
 

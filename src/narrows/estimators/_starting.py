@@ -50,12 +50,11 @@ def start_as_pca(
     back[len(b.layout.plain) :] *= 2**0.5
     constant, slope = _link(b, centre.double())
     linear = Linear(encoder, -mean.double() @ encoder, back * slope, constant)
-    if b.posterior is not None:
-        if not b.posterior.linear:
-            linear = _regressed(b, linear, rows, spread, slope)
-        _start_noise(model, linear, rows, targets, weight)
-        if b.posterior.linear:
-            linear = _probabilistic(model, linear, centre.double(), whiten)
+    if b.posterior is not None and not b.posterior.linear:
+        linear = _regressed(b, linear, rows, spread, slope)
+    _start_noise(model, linear, rows, targets, weight)
+    if b.posterior is not None and b.posterior.linear:
+        linear = _probabilistic(model, linear, centre.double(), whiten)
     _set(model, linear)
 
 

@@ -170,6 +170,8 @@ class MMD(Penalty):
 
     def __call__(self, record: Record) -> Float[Tensor, " restart"]:
         latent = _latent(record)
+        if not self.strength:  # draws nothing, so that the noise of the codes stays the same
+            return record.features.new_zeros(len(record.features))
         codes, prior = latent.features, latent.sample(record.features.shape[1])
         n_features = codes.shape[-1]
         share = row_shares(record)[:, 0]
