@@ -237,7 +237,7 @@ def test_the_slope_of_the_density_needs_gaussian_noise():
         "Write corruption='gaussian', likelihood='gaussian'."
     )
     model = DenoisingAutoencoder(corruption="masking", **quick()).fit(X)
-    for use in (model.log_density_gradient, model.sample):
+    for use in (model.log_density_gradient, model.langevin):
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
             use(X)
 

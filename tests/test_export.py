@@ -134,6 +134,11 @@ EVERY = {short_name(each): each for each in estimators(**quick(**TINY))}
 EVERY_WRITTEN = [name for name in EVERY if name in WRITTEN or name not in CASES]
 
 
+def rows_of(model):
+    """The parts that read rows: the score of a distribution has no graph."""
+    return ROWS if model._model.blueprint.posterior is None else ROWS[:-1]
+
+
 @cache
 def fitted(name):
     """An estimator whose layers all count, as at the start some are 0, and rows."""
@@ -156,7 +161,7 @@ def case(request, tmp_path_factory):
     """A fitted estimator, rows, and the graph of what reads rows."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     model, X = fitted(request.param)
-    return model, X, path, export(model, path, part=WRITTEN.get(request.param, ROWS))
+    return model, X, path, export(model, path, part=WRITTEN.get(request.param, rows_of(model)))
 
 
 def assert_right(found, model, rows):
@@ -175,7 +180,7 @@ def assert_right(found, model, rows):
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in WRITTEN])
 def test_a_graph_computes_what_the_estimator_does(name):
     model, X = fitted(name)
-    parts = tuple(PARTS[part] for part in ROWS)
+    parts = tuple(PARTS[part] for part in rows_of(model))
     graph = Graph(model, parts, model._level(None), torch.float64).eval()
     outputs = [part.output for part in parts]
     with torch.no_grad():
@@ -224,6 +229,15 @@ def test_a_graph_names_what_it_holds(case):
     assert json.loads(found["code_names"]) == model.get_feature_names_out().tolist()
     assert str(Path(torch.__file__).parent).encode() not in path.read_bytes()
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_the_score_of_a_distribution_has_no_graph(tmp_path):
+    sentence = (
+        "The score of VariationalAutoencoder is a bound over many codes for each row, which has no "
+        "graph. Write part=('encoder', 'reconstruction')."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        export(fitted("VariationalAutoencoder-none")[0], tmp_path / "s.onnx", part="score")
 
 
 def test_codes_give_reconstructions_of_a_level(tmp_path):

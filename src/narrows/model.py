@@ -264,9 +264,8 @@ class Model(Learner):
         log_share = (-torch.as_tensor(minus_log)).detach().log_softmax(-2)
         share = log_share.exp()
         gap = (share * (log_share + math.log(n))).sum(-2)
-        even = torch.full_like(share, 1 / n)
         means = [
-            term if term.ndim < 2 else (term * (share if own else even)).sum(-2)
+            (term * share).sum(-2) if own else term if term.ndim < 2 else term.mean(-2)
             for term, own in zip(split, bound, strict=True)
         ]
         return [*means, gap]

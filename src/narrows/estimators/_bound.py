@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class LogLikelihood(NamedTuple):
     value : array of shape (rows,)
         Biased low by about half the squared `error` for few samples.
     error : array of shape (rows,)
-        Standard errors, from the spread of the importance weights.
+        Standard errors, from the spread of the importance weights; NaN for a single sample.
     """
 
     value: Float[np.ndarray, " row"]
@@ -82,7 +83,8 @@ def elbo(model: Model, batch: Batch, scale: Scale) -> Elbo:
         log_x, log_p, log_q = model.log_densities(own, noise)
         closed = model.divergences(own)
         divergence = (log_q - log_p).mean(0) if closed is None else closed[0].sum(-1)
-        parts.append(torch.stack([log_x.mean(0) - log_volume(own, scale), divergence]))
+        volume = log_volume(own, scale) if model.blueprint.likelihood.density else 0.0
+        parts.append(torch.stack([log_x.mean(0) - volume, divergence]))
     found = torch.cat(parts, 1).double().numpy()
     return Elbo(found[0], found[1])
 
@@ -104,7 +106,7 @@ def _estimate(
 ) -> Float[Tensor, "2 row"]:
     """Sum weights over blocks of draws, with their squares, as logarithms."""
     sums, squares = [], []
-    for n in _blocks(n_samples, max(1, _AT_ONCE // (len(batch) * model.blueprint.n_outputs))):
+    for n in _blocks(n_samples, max(1, _AT_ONCE // (len(batch) * _width(model)))):
         noise = torch.from_numpy(rng.standard_normal((n, len(batch), _n_noise(model))))
         log_x, log_p, log_q = model.log_densities(batch, noise)
         log_weight = (log_x + log_p - log_q).double()
@@ -112,8 +114,9 @@ def _estimate(
         squares.append(torch.logsumexp(2 * log_weight, 0))
     total = torch.logsumexp(torch.stack(sums), 0)
     square = torch.logsumexp(torch.stack(squares), 0)
-    relative = (square - 2 * total).exp() - 1 / n_samples
-    return torch.stack([total - math.log(n_samples), relative.clamp_min(0).sqrt()])
+    relative = ((square - 2 * total).exp() - 1 / n_samples).clamp_min(0)
+    spread = n_samples / (n_samples - 1) if n_samples > 1 else math.nan
+    return torch.stack([total - math.log(n_samples), (relative * spread).sqrt()])
 
 
 def drawn(
@@ -127,8 +130,13 @@ def prior_gap(model: Model, x: Float[Tensor, "row value"], rng: np.random.Genera
     """Split the divergence of one draw per row, the posteriors of all rows being their sum."""
     latent = _latent(model, x, rng)
     own, prior = latent.log_posterior()[0, 0], latent.log_prior()[0, 0]
-    blocks = [part.sum(-1)[0] for part in latent.between_rows().split(256, 1)]
-    together = torch.logsumexp(torch.cat(blocks), 1) - math.log(len(x))
+    size = max(1, _AT_ONCE // (len(x) * latent.raw.shape[-1]))
+    together = torch.cat(
+        [
+            torch.logsumexp(replace(latent, features=part).between_rows().sum(-1)[0], 1)
+            for part in latent.features.split(size, 1)
+        ]
+    ) - math.log(len(x))
     return PriorGap(float((own - together).mean()), float((together - prior).mean()))
 
 
@@ -186,7 +194,14 @@ def _blocks(n: int, size: int) -> Iterator[int]:
 
 
 def _rows_at_once(model: Model, n_draws: int) -> int:
-    return max(1, _AT_ONCE // (n_draws * model.blueprint.n_outputs))
+    return max(1, _AT_ONCE // (n_draws * _width(model)))
+
+
+def _width(model: Model) -> int:
+    """Return the most values that one draw of one row becomes: of a layer, or of the prior."""
+    layers = (tensor.shape[-1] for tensor in model.decoder.parameters())
+    members = model.prior(model.encoder).raw if model.prior is not None else torch.zeros(1, 1, 1)
+    return max(model.blueprint.n_outputs, *layers, members.shape[1] * members.shape[2])
 
 
 def _n_noise(model: Model) -> int:

@@ -113,7 +113,8 @@ class Measured(ABC):
         """Return each term of the objective by name, averaged over rows.
 
         Terms are those of the methods: reconstruction is summed over the event, in scaled units;
-        statistics of the batch are averaged over batches.
+        statistics of the batch are averaged over batches. Where the code is a distribution, at one
+        draw for each row, the same ones each time.
         """
         rows, targets = self._checked_pair(X, target)
         with torch.no_grad():

@@ -1,6 +1,8 @@
 """The variational autoencoder: a code that is a distribution, and a generator of rows."""
 
+import math
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -151,8 +153,8 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     def _choose_parts(self) -> Choice:
         check_count("n_draws", self.n_draws)
-        if not self.beta >= 0:
-            raise ValueError(f"beta={self.beta!r} must be at least 0. Write 1.0.")
+        if not isinstance(self.beta, Real) or not 0 <= float(self.beta) < math.inf:
+            raise ValueError(f"beta={self.beta!r} must be a number, at least 0. Write 1.0.")
         posterior = resolve("code", self.posterior)
         if not isinstance(posterior, Posterior):
             raise ValueError(
@@ -254,7 +256,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         2000 rows drawn from X; mutual information saturates at the logarithm of their number.
         """
         rng = np.random.default_rng(seeds(random_state, 1)[0])
-        x = torch.cat([batch.x for batch in self._rows(X, None)])
+        x = torch.from_numpy(self._map(X, lambda x: x))
         with torch.no_grad():
             return _bound.prior_gap(self._model, x[rng.permutation(len(x))[:2000]], rng)
 
@@ -277,26 +279,31 @@ class VariationalAutoencoder(BaseAutoencoder):
         Returns
         -------
         array of shape (n_samples, rows, ...)
-            In the units and shape of the data, or of the target if there was one.
+            In the units and shape of the data, or of the target if there was one; NaN after the
+            ends of sequences.
         """
         check_count("n_samples", n_samples)
         model, likelihood = self._model_of(self), self._model_of(self).blueprint.likelihood
         of_codes, of_noise = seeds(random_state, 2)
         rng, own = np.random.default_rng(of_codes), generators([of_noise], torch.device("cpu"))
-        rows = self._known_rows(X)
-        drawn = []
-        for _ in range(n_samples):
 
-            def predicted(x: torch.Tensor) -> torch.Tensor:
-                found = model.decode(_bound.drawn(model, x, rng), self._level(None))[:, -1:]
-                if not noise:
-                    return likelihood.link(found)[0, 0]
+        def predicted(x: torch.Tensor) -> torch.Tensor:
+            features = _bound.drawn(model, x.repeat_interleave(n_samples, 0), rng)
+            found = model.decode(features, self._level(None))[:, -1:]
+            if noise:
                 width = None if model.log_width is None else model.log_width[:, -1:]
-                return likelihood.draw(found, width, own)[0, 0]
+                values = likelihood.draw(found, width, own)
+            else:
+                values = likelihood.link(found)
+            values = values[0, 0].unflatten(0, (len(x), n_samples))
+            if self._sequential and not self._has_target:
+                values = values.masked_fill(x.isnan()[:, None], torch.nan)
+            return values
 
-            values = torch.from_numpy(self._map(rows, predicted)).double()
-            drawn.append(self._shaped(self._target_scale.invert(values).numpy()))
-        return np.stack(drawn).astype(self._number)
+        values = torch.from_numpy(self._map(X, predicted)).double()
+        scaled = self._target_scale.invert(values.flatten(0, 1)).numpy()
+        drawn = self._shaped(scaled).reshape(len(values), n_samples, *self._target_shape)
+        return drawn.swapaxes(0, 1).astype(self._number)
 
     def _rows(self, X: Any, target: Any) -> Iterator[Batch]:
         return self._batches(*self._checked_pair(X, target), None)
@@ -307,6 +314,10 @@ def density_of(likelihood: str | Likelihood, noise: str | float) -> Likelihood:
     found: Likelihood = resolve("likelihood", likelihood)
     if isinstance(found, Gaussian):
         return Normal(noise)
+    if isinstance(found, Normal) and noise != "learned":
+        raise ValueError(
+            f"noise={noise!r} is for likelihood='gaussian'. Write likelihood=Normal({noise!r})."
+        )
     if isinstance(found, Mixed):
         groups = [
             (density_of(group[0], noise), *group[1:]) if isinstance(group, list | tuple) else group

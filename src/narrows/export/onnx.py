@@ -146,6 +146,11 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
                 f"part={name!r} is not known.{nearest(str(name), known)} "
                 f"Known are: {', '.join(known)}."
             )
+    if "score" in names and inner._model.blueprint.posterior is not None:
+        raise ValueError(
+            f"The score of {type(inner).__name__} is a bound over many codes for each row, which "
+            "has no graph. Write part=('encoder', 'reconstruction')."
+        )
     if not names or len({known[name].inputs[0] for name in names}) > 1:
         raise ValueError(
             f"part={part!r} must be one part, or several that read the same. "

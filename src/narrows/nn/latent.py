@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from narrows.nn.code import Layout
-from narrows.nn.posterior import Features, Parts, Posterior, Raw
+from narrows.nn.posterior import Features, Posterior, Raw
 from narrows.nn.prior import Members
 
 
@@ -84,13 +84,9 @@ class Latent:
         self, raw: Float[Tensor, "restart other raw"]
     ) -> Float[Tensor, "restart row other part"]:
         """Return the log-density of each draw under each of some posteriors."""
-        n_restarts, n_rows, _ = self.features.shape
-        n = raw.shape[1]
-        draws = self.features.repeat_interleave(n, 1)
-        parts = self._parts(raw.repeat(1, n_rows, 1), draws)
-        return parts.reshape(n_restarts, n_rows, n, -1)
+        return self._parts(raw.unsqueeze(1), self.features.unsqueeze(2))
 
-    def _parts(self, raw: Raw, features: Features) -> Parts:
+    def _parts(self, raw: Float[Tensor, "..."], features: Float[Tensor, "..."]) -> Tensor:
         return self.posterior.log_density(features, raw, self.layout)
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from narrows.nn.code import Code, Layout, with_pairs
 
-Raw = Float[Tensor, "restart row raw"]
-Features = Float[Tensor, "restart row feature"]
-Parts = Float[Tensor, "restart row part"]
+Raw = Float[Tensor, "restart *#row raw"]
+Features = Float[Tensor, "restart *#row feature"]
+Parts = Float[Tensor, "restart *#row part"]
 
 # Logarithms of the widths between which posteriors are kept, and of one that makes a circle
 # uniform to 1e-6
@@ -54,7 +54,10 @@ class Posterior(ABC):
 
     @abstractmethod
     def log_density(self, features: Features, raw: Raw, layout: Layout) -> Parts:
-        """Return the logarithm of the density of each part of the code, in nats."""
+        """Return the logarithm of the density of each part of the code, in nats.
+
+        Rows may have several axes, along which features and raw parameters are broadcast.
+        """
 
     @abstractmethod
     def divergence(self, raw: Raw, layout: Layout) -> Parts | None:
@@ -205,7 +208,7 @@ class LaplaceCode(_Independent, Posterior, Code):
         return size + width * torch.exp(-size / width) - 1 - log_width
 
 
-def _widths(raw: Tensor, layout: Layout) -> Float[Tensor, "restart row component"]:
+def _widths(raw: Raw, layout: Layout) -> Parts:
     """Return the logarithm of the width of every component, plain ones first."""
     log_width = raw[..., layout.n_features :].clamp(*LOG_WIDTHS)
     if not layout.circular:

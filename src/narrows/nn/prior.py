@@ -173,16 +173,23 @@ class Fixed(PriorNetwork):
 
 
 class Free(PriorNetwork):
-    """Members around the standard one, with shares of their own."""
+    """Members around the standard one, with shares of their own.
+
+    They start where all their parameters have a gradient, which limits such as a uniform density
+    on a circle or a sphere have not.
+    """
+
+    _start: Tensor
 
     def __init__(self, standard: Float[Tensor, " raw"], n_members: int, n_restarts: int) -> None:
         super().__init__()
-        self.raw = nn.Parameter(standard.repeat(n_restarts, n_members, 1))
+        self.register_buffer("_start", standard.clamp(-1.0, 0.5), persistent=False)
+        self.raw = nn.Parameter(self._start.repeat(n_restarts, n_members, 1))
         self.logit = nn.Parameter(torch.zeros(n_restarts, n_members))
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         for own, generator in zip(self.raw.data, generators, strict=True):
-            own.add_(torch.randn(own.shape, generator=generator), alpha=0.5)
+            own.copy_(self._start + 0.5 * torch.randn(own.shape, generator=generator))
 
     def forward(self, encode: Callable[[Tensor], Tensor]) -> Members:
         return Members(self.raw, self.logit.log_softmax(-1))

@@ -11,6 +11,7 @@ of variance explained, to every likelihood (McCullagh & Nelder 1989, 10.1007/978
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -207,7 +208,7 @@ class Normal(Likelihood):
                     "'learned', 'per_feature', or a positive number."
                 )
             return known[self.noise]
-        if not self.noise > 0:
+        if not isinstance(self.noise, Real) or not 0 < float(self.noise) < math.inf:
             raise ValueError(
                 f"noise={self.noise!r} must be positive. Write 'learned', 'per_feature', or a "
                 "positive number."

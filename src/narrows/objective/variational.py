@@ -1,6 +1,7 @@
 """Penalties on codes that are distributions."""
 
 import math
+from numbers import Real
 
 import torch
 from jaxtyping import Float
@@ -30,7 +31,8 @@ class Divergence(Penalty):
         Number of times that the strength starts at 0 again; `warm_up` is a share of each cycle.
     free_bits : float, default=0.0
         Nats per component, averaged over the batch, that cost nothing: a component below them is
-        not pulled to the prior any further.
+        not pulled to the prior any further. Of the whole code where components depend on each
+        other, such as shares.
 
     References
     ----------
@@ -84,13 +86,13 @@ class Divergence(Penalty):
         return self.strength * min(1.0, within / self.warm_up)
 
     def _check(self) -> None:
-        if not 0 <= self.warm_up < 1:
+        if not isinstance(self.warm_up, Real) or not 0 <= float(self.warm_up) < 1:
             raise ValueError(
                 f"warm_up={self.warm_up!r} must be a share of the training in [0, 1). Write 0.2."
             )
         if not hasattr(self.n_cycles, "__index__") or self.n_cycles < 1:
             raise ValueError(f"n_cycles={self.n_cycles!r} must be a whole number, at least 1.")
-        if not self.free_bits >= 0:
+        if not isinstance(self.free_bits, Real) or not float(self.free_bits) >= 0:
             raise ValueError(f"free_bits={self.free_bits!r} must be at least 0, in nats.")
 
 
@@ -203,4 +205,4 @@ def _kernel_mean(
     pairs = share[:, None] * other
     if one is two:
         pairs = pairs * (1 - torch.eye(len(share)).to(pairs))
-    return (torch.as_tensor(kernel) * pairs).sum((1, 2)) / pairs.sum()
+    return (torch.as_tensor(kernel) * pairs).sum((1, 2)) / pairs.sum().clamp_min(1e-12)
