@@ -17,9 +17,13 @@ from torch import Tensor
 
 from narrows.nn.code import Code, Layout, with_pairs
 
-Raw = Float[Tensor, "restart *#row raw"]
-Features = Float[Tensor, "restart *#row feature"]
-Parts = Float[Tensor, "restart *#row part"]
+Raw = Float[Tensor, "restart *row raw"]
+Features = Float[Tensor, "restart *row feature"]
+Parts = Float[Tensor, "restart *row part"]
+# Features and raw outputs that are broadcast against each other, and what comes of them
+Draws = Float[Tensor, "restart *#row feature"]
+Given = Float[Tensor, "restart *#row raw"]
+Densities = Float[Tensor, "restart ... part"]
 
 # Logarithms of the widths between which posteriors are kept, and of one that makes a circle
 # uniform to 1e-6
@@ -53,7 +57,7 @@ class Posterior(ABC):
         """Return draws of the code, made of standard normal noise."""
 
     @abstractmethod
-    def log_density(self, features: Features, raw: Raw, layout: Layout) -> Parts:
+    def log_density(self, features: Draws, raw: Given, layout: Layout) -> Densities:
         """Return the logarithm of the density of each part of the code, in nats.
 
         Rows may have several axes, along which features and raw parameters are broadcast.
@@ -116,7 +120,7 @@ class _Independent(ABC):
         c, s = turn.cos(), turn.sin()
         return torch.cat([plain, cosine * c - sine * s, sine * c + cosine * s], -1)
 
-    def log_density(self, features: Features, raw: Raw, layout: Layout) -> Parts:
+    def log_density(self, features: Draws, raw: Given, layout: Layout) -> Densities:
         log_width, n = _widths(raw, layout), len(layout.plain)
         at, cosine, sine = layout.split(self(raw, layout))
         plain, c, s = layout.split(features)

@@ -8,7 +8,16 @@ from scipy.special import gammaincinv, ndtr
 from torch import Tensor
 
 from narrows.nn.code import Code, Layout
-from narrows.nn.posterior import LOG_WIDTHS, Features, Parts, Posterior, Raw
+from narrows.nn.posterior import (
+    LOG_WIDTHS,
+    Densities,
+    Draws,
+    Features,
+    Given,
+    Parts,
+    Posterior,
+    Raw,
+)
 
 _LOWEST = 1e-30
 
@@ -89,7 +98,7 @@ class LogisticNormalCode(_Shares, Posterior, Code):
         at, log_width = _halves(raw)
         return self._shares(at + log_width.exp() * noise)
 
-    def log_density(self, features: Features, raw: Raw, layout: Layout) -> Parts:
+    def log_density(self, features: Draws, raw: Given, layout: Layout) -> Densities:
         at, log_width = _halves(raw)
         y = features.clamp_min(_LOWEST).log() @ _log_ratios(layout.n_components).to(features)
         unit = (y - at) * (-log_width).exp()
@@ -139,7 +148,7 @@ class DirichletCode(_Shares, Posterior, Code):
         gammas = gamma_from(_concentration(raw), noise)
         return gammas / gammas.sum(-1, keepdim=True)
 
-    def log_density(self, features: Features, raw: Raw, layout: Layout) -> Parts:
+    def log_density(self, features: Draws, raw: Given, layout: Layout) -> Densities:
         alpha = _concentration(raw)
         powers = ((alpha - 1) * features.clamp_min(_LOWEST).log()).sum(-1, keepdim=True)
         return powers + _log_normaliser(alpha)
@@ -197,7 +206,7 @@ class RelaxedCategoricalCode(_Shares, Posterior, Code):
         gumbel = -torch.log(-torch.special.log_ndtr(noise))
         return ((raw + gumbel) / self._checked()).softmax(-1)
 
-    def log_density(self, features: Features, raw: Raw, layout: Layout) -> Parts:
+    def log_density(self, features: Draws, raw: Given, layout: Layout) -> Densities:
         n, temperature = layout.n_components, self._checked()
         score = raw.log_softmax(-1) - temperature * features.clamp_min(_LOWEST).log()
         constant = math.lgamma(n) + (n - 1) * math.log(temperature)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from narrows.nn.code import Code, Layout
-from narrows.nn.posterior import Features, Parts, Posterior, Raw
+from narrows.nn.posterior import Densities, Draws, Features, Given, Parts, Posterior, Raw
 from narrows.nn.simplex import gamma_from, refuse_alone
 
 
@@ -61,7 +61,7 @@ class PowerSphericalCode(Posterior, Code):
         across = F.normalize(noise[..., 2:], dim=-1) * (1 - along.square()).clamp_min(1e-12).sqrt()
         return _reflected(torch.cat([along, across], -1), _direction(raw))
 
-    def log_density(self, features: Features, raw: Raw, layout: Layout) -> Parts:
+    def log_density(self, features: Draws, raw: Given, layout: Layout) -> Densities:
         cosine = (features * _direction(raw)).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1)
         return _kappa(raw) * torch.log1p(cosine) - _log_normaliser(raw, layout)
 
