@@ -153,7 +153,7 @@ def test_langevin_samples_follow_the_data():
     rows = rng.normal(size=(2000, 2)) @ np.array([[2.0, 0.0], [1.0, 0.5]]) + 3
     model = DenoisingAutoencoder(2, hidden_layer_sizes=(), max_epochs=40, random_state=0).fit(rows)
     start = np.repeat(rows.mean(0)[None], 2000, 0)
-    samples = model.langevin(start, n_steps=1500, step=1.0, random_state=1)
+    samples = model.langevin(start, n_steps=600, step=1.0, random_state=1)
     noisy = np.cov(rows.T) + np.diag(0.3**2 * rows.var(0))
     np.testing.assert_allclose(samples.mean(0), rows.mean(0), atol=0.2)
     np.testing.assert_allclose(np.cov(samples.T), noisy, rtol=0.15, atol=0.05)
