@@ -77,9 +77,9 @@ class PriorGap(NamedTuple):
 def elbo(model: Model, batch: Batch, scale: Scale) -> Elbo:
     """Return the bound of each row of a batch, over the same quasi-random codes for each."""
     noise = _points(_n_noise(model))[:, None]
-    parts = []
-    for start in range(0, len(batch), _rows_at_once(model, _N_POINTS)):
-        own = batch[slice(start, start + _rows_at_once(model, _N_POINTS))]
+    parts, size = [], max(1, _AT_ONCE // (_N_POINTS * _width(model)))
+    for start in range(0, len(batch), size):
+        own = batch[slice(start, start + size)]
         log_x, log_p, log_q = model.log_densities(own, noise)
         closed = model.divergences(own)
         divergence = (log_q - log_p).mean(0) if closed is None else closed[0].sum(-1)
@@ -191,10 +191,6 @@ def _points(n_noise: int) -> Float[Tensor, "point noise"]:
 def _blocks(n: int, size: int) -> Iterator[int]:
     for start in range(0, n, size):
         yield min(size, n - start)
-
-
-def _rows_at_once(model: Model, n_draws: int) -> int:
-    return max(1, _AT_ONCE // (n_draws * _width(model)))
 
 
 def _width(model: Model) -> int:
