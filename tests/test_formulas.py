@@ -10,9 +10,10 @@ from sklearn import metrics
 
 import narrows
 from helpers import OF_POINTS, TARGETS, quick, suited, table
+from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
 from narrows.estimators._fitting import _certain
-from narrows.model import Blueprint, Model
+from narrows.model import Model
 from narrows.nn.code import Layout
 from narrows.nn.layers import dropout
 from narrows.nn.scale import moments, scale_from

@@ -268,8 +268,8 @@ def test_a_users_mistake_has_a_sentence(model, tmp_path):
 
 
 def subject(model: Any, train: np.ndarray | None = TRAIN) -> Subject:
-    rows, targets = model._checked_pair(TEST, None)
-    pair = None if train is None else model._checked_pair(train, None)
+    rows, targets, _ = model._given(TEST, None)
+    pair = None if train is None else model._given(train, None)[:2]
     return Subject(model, rows, targets, pair, None, None)
 
 

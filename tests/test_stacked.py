@@ -25,8 +25,9 @@ from narrows import (
     StackedRegressor,
     Training,
 )
+from narrows.blueprint import Blueprint
 from narrows.estimators._stacking import LAYERS
-from narrows.model import Blueprint, Model
+from narrows.model import Model
 from narrows.nn.architecture import Sizes
 from narrows.nn.code import Layout
 from narrows.nn.ordering import Unordered

@@ -361,8 +361,7 @@ def test_missing_entries_do_not_count():
     holed[:, 3] = np.nan
     whole = model.elbo(holed)
     with torch.no_grad():
-        rows, targets = model._checked_pair(holed, None)
-        (batch,) = model._batches(rows, targets, None)
+        (batch,) = model._batches(model._given(holed, None))
         assert not batch.observed[:, 3].any()
         others = Batch(
             batch.x, torch.where(batch.observed, batch.target, 7.0), None, batch.observed

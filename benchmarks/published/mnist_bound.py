@@ -15,9 +15,16 @@ from common import main
 
 from narrows import Dense, Training, VariationalAutoencoder
 
-EPOCHS, SEED, N_SAMPLES = 400, 0, 5000
+EPOCHS, SEED, N_SAMPLES = 500, 0, 5000
 MARKS = 10
-SETTINGS = {"likelihood": "bernoulli", "scale": "none", "batch_size": 100, "learning_rate": 1e-3}
+SETTINGS = {
+    "likelihood": "bernoulli",
+    "scale": "none",
+    "batch_size": 100,
+    "learning_rate": 2e-3,
+    "warm_up": 0.3,
+}
+ACTIVATION = "silu"
 PUBLISHED = {1: 86.76, 5: 85.54, 50: 84.78}
 
 
@@ -33,7 +40,7 @@ def curve(n_draws, epochs):
     """
     (images, _), (test, _) = mnist("train"), mnist("t10k")
     rng, held = np.random.default_rng(SEED), binary(test, np.random.default_rng(SEED + 1))
-    network = Dense((200, 200), activation="tanh", linear_path=False, init="xavier")
+    network = Dense((200, 200), activation=ACTIVATION, linear_path=False, init="xavier")
     model = VariationalAutoencoder(
         50,
         architecture=network,
@@ -60,7 +67,7 @@ def curve(n_draws, epochs):
 def make(n_draws=(1,), epochs=EPOCHS):
     rows = []
     for k in n_draws:
-        settings = {**SETTINGS, "n_draws": k, "epochs": epochs, "seed": SEED}
+        settings = {**SETTINGS, "activation": ACTIVATION, "n_draws": k, "epochs": epochs, "seed": SEED}
         (marks, final, error, bound, active), _ = once("bound", settings, partial(curve, k, epochs))
         asked = "<= 87.5" if k == 1 else ""
         for epoch, value, seconds in marks:
@@ -72,10 +79,11 @@ def make(n_draws=(1,), epochs=EPOCHS):
 
 
 NOTE = (
-    "784-200-200-50 tanh units, a normal prior, all 60 000 training digits, whose pixels are drawn "
+    f"784-200-200-50 units ({ACTIVATION}), a normal prior, all 60 000 training digits, whose pixels are drawn "
     "anew in each epoch with the probability that their grey is; one thread. On the way 1000 test "
     f"digits with 500 samples each, at the end all 10 000 with {N_SAMPLES}, with the standard "
-    "error over digits. Published: Burda, Grosse & Salakhutdinov 2016."
+    "error over digits. Activation, learning rate and warm-up were chosen by 15 epochs, judged on "
+    "2000 training digits. Published: Burda, Grosse & Salakhutdinov 2016."
 )
 
 if __name__ == "__main__":

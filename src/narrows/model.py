@@ -2,94 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from narrows.blueprint import Blueprint, Disturbance
 from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
 from narrows.engine.loop import Learner
-from narrows.nn.architecture import Architecture, Sizes
-from narrows.nn.code import Code, Layout
 from narrows.nn.latent import Latent, drawn, sample
 from narrows.nn.layers import Layered, Linear
-from narrows.nn.ordering import Levels, Ordering
-from narrows.nn.posterior import Posterior
-from narrows.nn.prior import Prior, StandardPrior
+from narrows.nn.ordering import Levels
+from narrows.nn.prior import StandardPrior
 from narrows.nn.record import Encoding, Record, Units
-from narrows.objective.likelihoods import Likelihood
-from narrows.objective.penalties import Penalty
-from narrows.parts import snake_case
-
-
-@dataclass(frozen=True)
-class Disturbance:
-    """What training does to the input, and how it weighs the values it hit.
-
-    Attributes
-    ----------
-    corruption : Corruption
-    emphasis : (float, float)
-        Weights of the losses of values that were hit and of those that were not.
-    """
-
-    corruption: Corruption
-    emphasis: tuple[float, float] = (1.0, 1.0)
-
-    @property
-    def emphasised(self) -> bool:
-        """Whether values that were hit count differently."""
-        return self.emphasis != (1.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Blueprint:
-    """The choice of one part per axis, and the sizes: all that is needed to build a model.
-
-    `n_draws` is how many codes are drawn for each row while training, where the code is a
-    distribution; more than one are weighed by their importance.
-    """
-
-    architecture: Architecture
-    code: Code
-    layout: Layout
-    ordering: Ordering
-    likelihood: Likelihood
-    penalties: tuple[Penalty, ...]
-    event_shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
-    prior: Prior | None = None
-    n_draws: int = 1
-
-    @property
-    def posterior(self) -> Posterior | None:
-        """The code, if it is a distribution."""
-        return self.code if isinstance(self.code, Posterior) else None
-
-    @property
-    def n_values(self) -> int:
-        """Values of one row of the input."""
-        return math.prod(self.event_shape)
-
-    @property
-    def n_outputs(self) -> int:
-        """Values of one row of the target."""
-        return math.prod(self.target_shape)
-
-    def sizes(self, n_restarts: int) -> Sizes:
-        """Return the shapes that networks are built for."""
-        n_decoders = self.ordering.n_decoders(self.layout.n_components)
-        shapes = self.event_shape, self.target_shape
-        n_raw = self.code.n_raw(self.layout)
-        return Sizes(*shapes, self.layout.n_features, n_restarts, n_decoders, n_raw)
-
-    @property
-    def term_names(self) -> tuple[str, ...]:
-        """Names of the terms of the objective: "reconstruction", then the penalties."""
-        last = ("importance",) if self.n_draws > 1 else ()
-        return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties), *last)
 
 
 class Model(Learner):
@@ -123,7 +50,7 @@ class Model(Learner):
         self.prior = None
         if b.posterior is not None:
             prior = b.prior or StandardPrior()
-            self.prior = prior.build(b.posterior, b.layout, b.n_values, n_restarts)
+            self.prior = prior.build(b.posterior, b.layout, b.n_read, n_restarts)
         for penalty in b.penalties:
             penalty.check(self.encoder.n_hidden, b.posterior is not None)
         self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
@@ -152,25 +79,47 @@ class Model(Learner):
             module.generators = tuple(generators)
 
     def encode(
-        self, x: Float[Tensor, "row value"]
+        self,
+        x: Float[Tensor, "row value"],
+        condition: Float[Tensor, "row condition"] | None = None,
     ) -> Float[Tensor, "{self.n_restarts} row feature"]:
         """Return the features of the code."""
-        raw = self.encoder(x.expand(self.n_restarts, *x.shape))
-        return self.blueprint.code(raw, self.blueprint.layout)
+        return self.blueprint.code(self._raw(x, condition), self.blueprint.layout)
 
-    def hidden(self, x: Float[Tensor, "row value"]) -> list[Float[Tensor, "restart row unit"]]:
+    def hidden(
+        self,
+        x: Float[Tensor, "row value"],
+        condition: Float[Tensor, "row condition"] | None = None,
+    ) -> list[Float[Tensor, "restart row unit"]]:
         """Return the activations of the encoder's hidden layers."""
         kept: list[Tensor] = []
-        self.encoder(x.expand(self.n_restarts, *x.shape), None, kept)
+        self._raw(x, condition, kept)
         return kept
 
+    def _raw(
+        self,
+        x: Float[Tensor, "*restart row value"],
+        condition: Float[Tensor, "row condition"] | None,
+        kept: list[Tensor] | None = None,
+    ) -> Float[Tensor, "{self.n_restarts} row raw"]:
+        """Return what the encoder makes of rows, the same for all restarts or each its own."""
+        x = x.expand(self.n_restarts, *x.shape[-2:])
+        if condition is not None:
+            b = self.blueprint
+            x = b.architecture.joined(x, condition, b.event_shape)
+        raw: Tensor = self.encoder(x, None, kept)
+        return raw
+
     def decode(
-        self, features: Float[Tensor, "restart row feature"], level: int | None = None
+        self,
+        features: Float[Tensor, "restart row feature"],
+        level: int | None = None,
+        condition: Float[Tensor, "row condition"] | None = None,
     ) -> Float[Tensor, "restart level row output"]:
         """Return the raw outputs of all levels, or of one, counted from 0."""
-        ordering = self.blueprint.ordering
+        ordering, masks = self.blueprint.ordering, self._masks[: self.n_levels]
         levels = None if level is None else ordering.needed(level)
-        outputs = ordering.combine(self._decoded(features, self._masks[: self.n_levels], levels))
+        outputs = ordering.combine(self._decoded(features, masks, condition, levels))
         return outputs if level is None else outputs[:, -1:]
 
     def drawn_from_prior(
@@ -190,7 +139,8 @@ class Model(Learner):
 
         Of a single restart, in scaled units; missing entries do not count.
         """
-        n, n_rows, raw = len(noise), len(batch), self.encoder(batch.x[None])
+        n, n_rows = len(noise), len(batch)
+        raw = self._raw(batch.x, batch.condition)
         draws = noise.expand(n, n_rows, -1).reshape(1, n * n_rows, -1)
         latent = self._latent(raw.repeat(1, n, 1), torch.ones_like(self._masks[:1]), draws.to(raw))
         loss = self._loss_from(batch.repeated(n), latent.features)
@@ -199,10 +149,13 @@ class Model(Learner):
         return one, two, three
 
     def latent(
-        self, x: Float[Tensor, "row value"], noise: Float[Tensor, "restart row noise"]
+        self,
+        x: Float[Tensor, "row value"],
+        noise: Float[Tensor, "restart row noise"],
+        condition: Float[Tensor, "row condition"] | None = None,
     ) -> Latent:
         """Return the posteriors of rows, draws from them made of noise, and the prior."""
-        raw = self.encoder(x.expand(self.n_restarts, *x.shape))
+        raw = self._raw(x, condition)
         return self._latent(raw, torch.ones_like(self._masks[:1]), noise.to(raw))
 
     def divergences(self, batch: Batch) -> Float[Tensor, "restart row part"] | None:
@@ -211,14 +164,17 @@ class Model(Learner):
         standard = b.prior is None or b.prior.standard
         if b.posterior is None or not standard:
             return None
-        raw = self.encoder(batch.x.expand(self.n_restarts, *batch.x.shape))
+        raw = self._raw(batch.x, batch.condition)
         return b.posterior.divergence(raw, b.layout)
 
     def contribution(
-        self, features: Float[Tensor, "restart row feature"], level: int
+        self,
+        features: Float[Tensor, "restart row feature"],
+        level: int,
+        condition: Float[Tensor, "row condition"] | None = None,
     ) -> Float[Tensor, "restart row output"]:
         """Return what the decoder of one level adds, before the link."""
-        return self._decoded(features, self._masks, slice(level, level + 1))[:, 0]
+        return self._decoded(features, self._masks, condition, slice(level, level + 1))[:, 0]
 
     def forward(self, batch: Batch) -> list[Float[Tensor, " {self.n_restarts}"]]:
         """Return each term of the objective as a mean per value of the data."""
@@ -353,11 +309,19 @@ class Model(Learner):
         """Return masks of features from masks of components."""
         return masks[..., self.blueprint.layout.component]
 
-    def _decoded(self, features: Tensor, masks: Tensor, levels: slice | None = None) -> Tensor:
+    def _decoded(
+        self,
+        features: Tensor,
+        masks: Tensor,
+        condition: Tensor | None,
+        levels: slice | None = None,
+    ) -> Tensor:
         """Decode the masked code once per level: with one decoder, levels are more rows."""
         inputs = features.unsqueeze(1)
         if len(self._masks) > 1:
             inputs = inputs * (masks if levels is None else masks[levels])
+        if condition is not None:
+            inputs = torch.cat([inputs, condition.expand(*inputs.shape[:-1], -1)], -1)
         n_restarts, n_levels, n_rows, n_features = inputs.shape
         if self.n_decoders == 1:
             outputs = self.decoder(inputs.reshape(n_restarts, -1, n_features))
@@ -383,7 +347,7 @@ class Model(Learner):
         row as further rows, else they are the location.
         """
         hidden: list[Tensor] | None = [] if self._keeps_hidden else None
-        raw = self.encoder(x, None, hidden)
+        raw = self._raw(x, batch.condition, hidden)
         latent, masks = None, levels.masks
         if self.prior is not None and draws:
             n = self.blueprint.n_draws
@@ -394,7 +358,7 @@ class Model(Learner):
                 hidden = hidden and [layer.repeat(1, n, 1) for layer in hidden]
             latent = self._latent(raw, masks)
         features = self._code(raw) if latent is None else latent.features
-        outputs = self.blueprint.ordering.combine(self._decoded(features, masks))
+        outputs = self.blueprint.ordering.combine(self._decoded(features, masks, batch.condition))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
         units = raw if self.prior is None else features
         if self._counts_idle and self.training:
@@ -408,7 +372,7 @@ class Model(Learner):
             features,
             outputs,
             width,
-            self.encoding(batch.x.device),
+            self.encoding(batch.x.device, batch.condition),
             hidden or (),
             Units(units, self._idle, lambda other: self._loss_from(batch, other)),
             latent=latent,
@@ -439,18 +403,26 @@ class Model(Learner):
 
     def _loss_from(self, batch: Batch, features: Tensor) -> Float[Tensor, "restart row"]:
         """Return the loss of each row when its code is another, at the last level."""
-        outputs = self.decode(features, self.n_levels - 1)
+        outputs = self.decode(features, self.n_levels - 1, batch.condition)
         width = None if self.log_width is None else self.log_width[:, self.n_levels - 1 :][:, :1]
         loss = self.blueprint.likelihood.loss(batch.target, outputs, width)[:, 0]
         return (loss if batch.observed is None else loss * batch.observed).sum(-1)
 
-    def encoding(self, where: torch.device) -> Encoding:
+    def encoding(self, where: torch.device, condition: Tensor | None = None) -> Encoding:
         """Return how the code comes about, for terms that differentiate it."""
-        network, layer = self.encoder, None
+        encoder, layer = self.encoder, None
         elementwise = self.blueprint.code.elementwise and not self.blueprint.layout.circular
-        if isinstance(network, Layered) and elementwise:
-            first, *more = network.layers
-            layer = network.weights[0] if isinstance(first, Linear) and not more else None
+        if isinstance(encoder, Layered) and elementwise:
+            first, *more = encoder.layers
+            weight = encoder.weights[0][:, : self.blueprint.n_values]
+            layer = weight if isinstance(first, Linear) and not more else None
+
+        def network(x: Tensor) -> Tensor:
+            if condition is None:
+                return self._raw(x, None)
+            # Copies of a row stand together.
+            return self._raw(x, condition.repeat_interleave(x.shape[1] // len(condition), 0))
+
         return Encoding(network, self._code, layer, self._noise(where))
 
     def _entries(self, record: Record) -> Tensor:

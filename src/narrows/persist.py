@@ -13,8 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -26,9 +25,11 @@ from narrows._errors import ModelFileError, nearest
 from narrows._files import atomic, require_file
 from narrows._plain import plain
 from narrows._types import Array, PathLike
+from narrows._values import check_kinds, count
 
 if TYPE_CHECKING:
-    from narrows.model import Blueprint, Model
+    from narrows.blueprint import Blueprint
+    from narrows.model import Model
 
 FORMAT = 1
 SUFFIX = ".safetensors"
@@ -57,6 +58,7 @@ _HISTORY = ("train_loss", "validation_loss", "learning_rate", "best_epoch", "bes
 _NETWORKS = ("model.", "stream.", "phases.", "density.")
 _DTYPES = ("F32", "F64", "I64")
 _MODULES = "settings.modules"
+_CONDITIONS = "narrows.estimators._conditions:Conditions"
 _STREAM = "narrows.estimators._fitting:Stream"
 _HAND_MADE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -200,7 +202,8 @@ def describe(path: PathLike) -> dict[str, Any]:
         (parts and sizes of the network), ``has_target``, ``event_shape``, ``target_shape``,
         ``n_features_in``, ``feature_names``, ``n_restarts``, ``best`` (restart, from 0),
         ``n_iter``, ``stream``
-        (None without `partial_fit`), ``density`` (None without `fit_density`),
+        (None without `partial_fit`), ``density`` (None without `fit_density`), ``condition``
+        (its columns, or None),
         ``format``, ``version`` and ``sha256``.
 
     Raises
@@ -237,6 +240,7 @@ def _settings_of(estimator: Any) -> dict[str, Any]:
         "best": e._best,
         "n_iter": e.n_iter_,
         "density": getattr(e, "density_", None),
+        "condition": None if e._conditions is None else e._conditions.to_json(),
     }
     return {
         "format": FORMAT,
@@ -424,6 +428,7 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
         "_target_shape": tuple(settings["target_shape"]),
         "_input_scale": scale,
         "_target_scale": Scale(**target) if target else scale,
+        "_conditions": _conditions(settings.get("condition")),
         "_input_mean": arrays["input_mean"],
         "_target_mean": arrays["target_mean"],
         "_ensemble": model,
@@ -439,7 +444,7 @@ def _rebuilt(settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
     vars(estimator).update(fitted)
     if settings.get("density") is not None:  # no key in older files
         density = parts.from_json(settings["density"])
-        _check_kinds(type(density), density.get_params(deep=False))
+        check_kinds(type(density), density.get_params(deep=False))
         n_features = blueprint.layout.n_features
         estimator.density_ = density.restore(_below("density", arrays), n_features)
     if settings["stream"] is not None:
@@ -452,32 +457,47 @@ def _unfitted(name: str, settings: dict[str, Any]) -> Any:
         raise ValueError(f"The estimator {name} is not known.{nearest(name, parts.ESTIMATORS)}")
     cls = parts.load(parts.ESTIMATORS[name])
     parameters = parts.from_json(settings)
-    _check_kinds(cls, parameters)
+    check_kinds(cls, parameters)
     return cls(**parameters)
 
 
 def _blueprint(settings: dict[str, Any], most: int) -> "Blueprint":
     """Return the blueprint of a file whose tensors hold `most` numbers: no size exceeds that."""
-    from narrows.model import Blueprint
+    from narrows.blueprint import Blueprint
     from narrows.nn.code import Layout
 
     own = settings["blueprint"]
-    n_components = _count("n_components", own["n_components"], most)
+    n_components = count("n_components", own["n_components"], most)
     shapes = [_shape(name, settings[name], most) for name in ("event_shape", "target_shape")]
     circular = own["circular"]
-    if circular != sorted({_count("circular", j, n_components - 1, 0) for j in circular}):
+    if circular != sorted({count("circular", j, n_components - 1, 0) for j in circular}):
         raise ValueError(f"circular={circular} does not name different components in order.")
     chosen = {axis: parts.from_json(own[axis]) for axis in (*_AXES, *(own.keys() & {*_LATER}))}
-    _check_kinds(Blueprint, chosen)
-    _count("n_draws", chosen.get("n_draws", 1), most)
+    check_kinds(Blueprint, chosen)
+    count("n_draws", chosen.get("n_draws", 1), most)
     layout = Layout(n_components, tuple(circular))
-    return Blueprint(**chosen, layout=layout, event_shape=shapes[0], target_shape=shapes[1])
+    conditions = _conditions(settings.get("condition"))
+    n_condition = 0 if conditions is None else count("n_condition", conditions.size, most)
+    return Blueprint(
+        **chosen,
+        layout=layout,
+        event_shape=shapes[0],
+        target_shape=shapes[1],
+        n_condition=n_condition,
+    )
+
+
+def _conditions(columns: list[dict[str, Any]] | None) -> Any:
+    """Return the columns of a condition; None if there is none, as in older files."""
+    if columns is None:
+        return None
+    return parts.load(_CONDITIONS).from_json(columns)
 
 
 def _shape(name: str, shape: list[Any], most: int) -> tuple[int, ...]:
     """Return a shape from a file, of at most so many values."""
-    sizes = tuple(_count(name, size, most) for size in shape)
-    _count(name, math.prod(sizes), most)
+    sizes = tuple(count(name, size, most) for size in shape)
+    count(name, math.prod(sizes), most)
     return sizes
 
 
@@ -489,11 +509,11 @@ def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) ->
     from narrows.model import Model
 
     b, total = blueprint, sum(array.size for array in arrays.values())
-    n = _count("n_restarts", n_restarts, total)
+    n = count("n_restarts", n_restarts, total)
     with torch.device("meta"):
         networks: list[torch.nn.Module] = [*b.architecture.build(b.sizes(n))]
         if b.posterior is not None and b.prior is not None:
-            networks.append(b.prior.build(b.posterior, b.layout, b.n_values, n))
+            networks.append(b.prior.build(b.posterior, b.layout, b.n_read, n))
     if sum(p.numel() for network in networks for p in network.parameters()) > total:
         raise ValueError("The sizes of the network exceed its tensors.")
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}
@@ -504,8 +524,9 @@ def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) ->
     for name, tensor in own.items():
         tensor.copy_(tensors[name])
     with torch.no_grad():  # settings that cannot be computed with are found here
-        x, target = (tensor.new_zeros(1, size) for size in (b.n_values, b.n_outputs))
-        model.eval().terms(Batch(x, target))
+        sizes = (b.n_values, b.n_outputs, b.n_condition)
+        x, target, condition = (tensor.new_zeros(1, size) for size in sizes)
+        model.eval().terms(Batch(x, target, condition=condition if b.n_condition else None))
     return model
 
 
@@ -543,12 +564,12 @@ def _check_shapes(arrays: dict[str, Array], model: "Model") -> None:
 def _check_sizes(settings: dict[str, Any], arrays: dict[str, Array], model: "Model") -> None:
     """Raise ValueError unless the sizes in the settings are those of the tensors."""
     b, names = model.blueprint, settings["feature_names"]
-    n_features = _count("n_features_in", settings["n_features_in"], b.n_values)
+    n_features = count("n_features_in", settings["n_features_in"], b.n_values)
     if names is not None and [*map(type, names)] != [str] * n_features:
         raise ValueError(f"feature_names={names} are not {n_features} names.")
     n_epochs = len(arrays["history.learning_rate"])
-    _count("n_iter", settings["n_iter"], n_epochs, n_epochs)
-    _count("best", settings["best"], model.n_restarts - 1, 0)
+    count("n_iter", settings["n_iter"], n_epochs, n_epochs)
+    count("best", settings["best"], model.n_restarts - 1, 0)
 
 
 def _stream(estimator: Any, settings: dict[str, Any], arrays: dict[str, Array]) -> Any:
@@ -574,44 +595,6 @@ def _stream(estimator: Any, settings: dict[str, Any], arrays: dict[str, Array]) 
     if wrong or len(seeds) != model.n_restarts + 1:
         raise ValueError("The state of the optimiser does not fit the network.")
     stream = parts.load(_STREAM)(model, seeds)
-    stream.n_passes = _count("n_passes", settings["n_passes"], sys.maxsize)
+    stream.n_passes = count("n_passes", settings["n_passes"], sys.maxsize)
     stream.optimizer = player.optimizer.state_dict() | {"state": {0: moments} if moments else {}}
     return stream
-
-
-# Values from a file
-
-
-def _count(name: str, value: Any, most: int, least: int = 1) -> int:
-    if not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(f"{name}={value!r} is not a whole number from {least} to {most}.")
-    return value
-
-
-def _check_kinds(cls: type, settings: dict[str, Any]) -> None:
-    """Raise ValueError unless settings are of the kinds that a constructor is annotated with."""
-    hints = get_type_hints(cls.__init__)  # type: ignore[misc]
-    for name, value in settings.items():
-        if name not in hints:
-            raise ValueError(f"{cls.__name__} has no setting {name!r}.{nearest(name, hints)}")
-        if not _fits(value, hints[name]):
-            raise ValueError(f"{cls.__name__} does not take {name}={value!r}.")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value is a number, a name, a part or a sequence where one is expected."""
-    if isinstance(value, parts.Part):
-        _check_kinds(type(value), value.get_params(deep=False))
-    origin, inner = get_origin(hint), get_args(hint)
-    if value is None or hint is Any:
-        return True
-    if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin in (Sequence, tuple):
-        items = value if isinstance(value, tuple) else (value,)
-        return all(_fits(item, inner[0]) for item in items)
-    if origin is Mapping:
-        return isinstance(value, dict)
-    if hint in (bool, int, float):
-        return isinstance(value, int | float)
-    return isinstance(hint, type) and isinstance(value, hint)

@@ -1,7 +1,7 @@
 """Batches of rows that live on the device once."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -27,39 +27,36 @@ class Batch:
         Weights whose mean over the training rows is one; None when all are.
     observed : Tensor of bool, shape (row, output), or None
         Which entries of the target were observed; None when all were.
+    condition : Tensor of shape (row, condition), or None
+        What encoder and decoder read besides, as numbers.
     """
 
     x: Float[Tensor, "row value"]
     target: Float[Tensor, "row output"]
     weight: Float[Tensor, " row"] | None = None
     observed: Bool[Tensor, "row output"] | None = None
+    condition: Float[Tensor, "row condition"] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Tensor | slice) -> "Batch":
         """Return some of the rows; an input that is its own target is gathered once."""
-        x = self.x[rows]
-        target = x if self.target is self.x else self.target[rows]
-        weight = None if self.weight is None else self.weight[rows]
-        return Batch(x, target, weight, None if self.observed is None else self.observed[rows])
+        return self._mapped(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device) -> "Batch":
         """Return the rows on a device."""
-        x = self.x.to(device)
-        target = x if self.target is self.x else self.target.to(device)
-        weight = None if self.weight is None else self.weight.to(device)
-        return Batch(x, target, weight, None if self.observed is None else self.observed.to(device))
+        return self._mapped(lambda tensor: tensor.to(device))
 
     def repeated(self, n: int) -> "Batch":
         """Return all rows n times, one pass after another."""
-        x, weight, seen = self.x.repeat(n, 1), self.weight, self.observed
-        return Batch(
-            x,
-            x if self.target is self.x else self.target.repeat(n, 1),
-            None if weight is None else weight.repeat(n),
-            None if seen is None else seen.repeat(n, 1),
-        )
+        return self._mapped(lambda tensor: tensor.repeat(n, *[1] * (tensor.ndim - 1)))
+
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        x = function(self.x)
+        target = x if self.target is self.x else function(self.target)
+        more = (self.weight, self.observed, self.condition)
+        return Batch(x, target, *(None if part is None else function(part) for part in more))
 
     @property
     def total_weight(self) -> float:

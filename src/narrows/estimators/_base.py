@@ -2,37 +2,31 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array, PathLike
-from narrows.data import sequences
 from narrows.data.batches import Batch
 from narrows.data.source import Source
-from narrows.data.views import Rows
 from narrows.engine.loop import History
-from narrows.estimators import _checks, _fitting, _guards, _imputing, _rows
+from narrows.estimators import _checks, _fitting, _guards, _rows
+from narrows.estimators._coding import Coding
+from narrows.estimators._conditions import Conditions
 from narrows.estimators._generating import Generating
 from narrows.estimators._measured import Measured
 from narrows.estimators._settings import Settings
 from narrows.model import Model, explained
-from narrows.nn.scale import Scale
-from narrows.objective.likelihoods import Likelihood
 
 
-class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
+class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
     """Base of all autoencoders. Public estimators add a constructor and choose parts."""
 
     history_: dict[str, Any]
-    _input_scale: Scale
-    _input_mean: Array
 
     @abstractmethod
     def _choose_parts(self) -> _checks.Choice:
@@ -53,6 +47,7 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
         y: Any = None,
         *,
         target: Any = None,
+        condition: Any = None,
         sample_weight: Any = None,
         groups: Any = None,
         validation: Any = None,
@@ -69,12 +64,16 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             For pipelines; labels play no role.
         target : like X, optional
             What to reconstruct, if not X itself: one row per row of X.
+        condition : array or frame of shape (rows,) or (rows, columns), optional
+            What is known of each row besides: encoder and decoder read it, so that codes need not
+            tell it, and rows can be generated for it. Columns of floats are numbers, which are
+            standardised; all others, whole numbers too, are categories.
         sample_weight : array of shape (rows,), optional
             Weights >= 0, of any scale; in a full batch, weight 3 equals three copies.
         groups : array of shape (rows,), optional
             Which rows belong together, for ``Training(split="groups")``.
-        validation : like X, or a pair (X, target), optional
-            Rows that choose epoch and restart, instead of a part of X.
+        validation : like X, or a tuple (X, target) or (X, target, condition), optional
+            Rows that choose epoch and restart, instead of a part of X; target may be None.
 
         Returns
         -------
@@ -89,7 +88,7 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             If the losses of all restarts became NaN or infinite; the weights before are kept.
         """
         with _guards.all_or_nothing(self):
-            history = self._fit(X, target, sample_weight, groups, validation)
+            history = self._fit(X, target, sample_weight, groups, validation, condition=condition)
         _guards.refuse_failure(history)
         return self
 
@@ -101,11 +100,13 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
         groups: Any = None,
         validation: Any = None,
         source: "BaseAutoencoder | None" = None,
+        condition: Any = None,
     ) -> History:
         """Fit; the scaling and the encoder's start are those of a source, if one is given."""
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
-        rows, targets = self._learn_rows(X, target, settings)
+        given = self._learn_rows(X, target, condition, settings)
+        rows, targets = given.rows, given.targets
         settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=2)
         if settings.choice.schedule is not None and self._has_target:
@@ -124,11 +125,11 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             weight *= len(train) / weight[train].sum()
         self._learn_scales(rows, targets, weight, settings, source)
         task = _fitting.Task(
-            self._batch(rows, targets, weight, train, settings.dtype),
-            self._validation(rows, targets, weight, held, validation, settings),
+            self._batch(given, weight, train, settings.dtype),
+            self._validation(given, weight, held, validation, settings),
             given=validation is not None,
         )
-        recipe = settings.recipe(self._event_shape, self._target_shape)
+        recipe = settings.recipe(self._event_shape, self._target_shape, self._n_condition)
         model = _fitting.build(recipe, task, children[2:])
         if source is not None:
             model.encoder.load_state_dict(source._ensemble.encoder.state_dict())
@@ -141,18 +142,21 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
         _guards.warn_collapse(self._model, task.train[: _fitting.EVALUATION_ROWS])
         return history
 
-    def partial_fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: Any, y: Any = None, *, condition: Any = None, sample_weight: Any = None
+    ) -> Self:
         """Take one pass over the rows of X, one epoch of the schedule.
 
-        The first call learns the scaling and the start from its rows, and the layers that are
-        trained one by one, unless the estimator is fitted already; all stay as they are, and later
-        calls continue the optimiser and the schedule. No rows are held out: the weights are the
-        last ones, and `fve_` is measured on the rows of the call.
+        The first call learns the scaling, the categories of a condition and the start from its
+        rows, and the layers that are trained one by one, unless the estimator is fitted already;
+        all stay as they are, and later calls continue the optimiser and the schedule. No rows are
+        held out: the weights are the last ones, and `fve_` is measured on the rows of the call.
 
         Parameters
         ----------
         X : like `fit`
         y : ignored
+        condition : like `fit`
         sample_weight : array of shape (rows,), optional
 
         Returns
@@ -165,23 +169,26 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             If the loss of a restart became NaN or infinite; the estimator stays as it was.
         """
         with _guards.all_or_nothing(self):
-            self._pass_over(X, sample_weight)
+            self._pass_over(X, condition, sample_weight)
         return self
 
-    def _pass_over(self, X: Any, sample_weight: Any) -> None:
+    def _pass_over(self, X: Any, condition: Any, sample_weight: Any) -> None:
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
-        rows, targets = (
-            self._learn_rows(X, None, settings) if first else self._checked_pair(X, None)
+        given = (
+            self._learn_rows(X, None, condition, settings)
+            if first
+            else self._given(X, None, condition)
         )
+        rows, targets = given.rows, given.targets
         settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=1)
         if first:
             self._learn_scales(rows, targets, weight, settings)
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
-        batch = self._batch(rows, targets, weight, present, settings.dtype)
+        batch = self._batch(given, weight, present, settings.dtype)
         task = _fitting.Task(batch, None)
-        recipe = settings.recipe(self._event_shape, self._target_shape)
+        recipe = settings.recipe(self._event_shape, self._target_shape, self._n_condition)
         if not hasattr(self, "_stream"):
             children = _fitting.seeds(self.random_state, 2 + self.n_init)
             model = _fitting.build(recipe, task, children[2:]) if first else self._ensemble
@@ -196,19 +203,30 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
         for name in past.keys() & {"train_loss", "validation_loss", "learning_rate"}:
             self.history_[name] = np.concatenate([past[name], self.history_[name]])
 
-    def _learn_rows(self, X: Any, target: Any, settings: _checks.Checked) -> tuple[Source, Source]:
+    def _learn_rows(
+        self, X: Any, target: Any, condition: Any, settings: _checks.Checked
+    ) -> _rows.Given:
         self._sequential = settings.choice.architecture.sequential
         rows = _rows.rows_of(self, X, reset=True, sequential=self._sequential)
         _rows.check_finite("X", rows, self.missing, self._sequential)
         self._event_shape = rows.shape
         self._has_target = target is not None and target is not X
-        if not self._has_target:
-            self._target_shape = rows.shape
-            return rows, rows
-        targets = _rows.target_rows(target, len(rows), self._sequential)
-        _rows.check_finite("target", targets, self.missing, self._sequential)
+        targets = rows
+        if self._has_target:
+            targets = _rows.target_rows(target, len(rows), self._sequential)
+            _rows.check_finite("target", targets, self.missing, self._sequential)
         self._target_shape = targets.shape
-        return rows, targets
+        if condition is None:
+            self._conditions = None
+            return _rows.Given(rows, targets)
+        if settings.choice.schedule is not None:
+            raise ValueError(
+                "Layers that are trained one by one read no condition. Leave condition= out, or "
+                "write VariationalAutoencoder(...)."
+            )
+        self._conditions = Conditions.learned(condition, len(rows))
+        read = self._conditions.encoded(condition, len(rows), settings.dtype)
+        return _rows.Given(rows, targets, read)
 
     def _learn_scales(
         self,
@@ -233,46 +251,25 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             self._input_scale, self._input_mean = source._input_scale, source._input_mean
         _guards.check_range(settings.choice.likelihood, targets)
 
-    def _batch(
-        self,
-        rows: Source,
-        targets: Source,
-        weight: Array | None,
-        index: Array | None,
-        dtype: torch.dtype,
-    ) -> Batch:
-        if index is not None and len(index) < len(rows):
-            same = targets is rows
-            rows = Rows(rows, index)
-            targets = rows if same else Rows(targets, index)
-            weight = None if weight is None else weight[index]
-        x, seen = _rows.scaled(rows, self._input_scale, self._input_mean, dtype)
-        if targets is rows and self._target_scale is self._input_scale:
-            target, observed = x, seen
-        else:
-            target, observed = _rows.scaled(targets, self._target_scale, self._target_mean, dtype)
-        x = _rows.ended(x, seen, rows.shape[0]) if self._sequential else x
-        w = None if weight is None else torch.as_tensor(weight, dtype=dtype)
-        return Batch(x, target, w, observed)
-
     def _validation(
         self,
-        rows: Source,
-        targets: Source,
+        given: _rows.Given,
         weight: Array | None,
         held: Array,
-        given: Any,
+        validation: Any,
         settings: _checks.Checked,
     ) -> Batch | None:
-        if given is None:
-            whole = self._batch(rows, targets, weight, held, settings.dtype)
+        if validation is None:
+            whole = self._batch(given, weight, held, settings.dtype)
             return whole if len(held) else None
-        pair = isinstance(given, tuple) or (
-            isinstance(given, list) and self._has_target and len(given) == 2
+        several = isinstance(validation, tuple) or (
+            isinstance(validation, list) and self._has_target and len(validation) == 2
         )
-        X, target = given if pair else (given, None)
-        known = self._pair(X, target, settings.choice.likelihood, "validation")
-        return self._batch(*known, None, None, settings.dtype)
+        X, target, *more = validation if several else (validation, None)
+        condition = more[0] if more else None
+        likelihood, dtype = settings.choice.likelihood, settings.dtype
+        known = self._pair(X, target, condition, likelihood, "validation", dtype)
+        return self._batch(known, None, None, dtype)
 
     def _keep(self, model: Model, history: History, task: _fitting.Task) -> None:
         """Set the fitted attributes."""
@@ -322,231 +319,6 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             }
         return other
 
-    # Codes
-
-    def transform(self, X: Any) -> Float[np.ndarray, "row code"]:
-        """Return the codes of rows; angles in radians for circular components.
-
-        Draws nothing, and does not depend on how rows are batched, to rounding. Sequences may be
-        longer than those of `fit`.
-        """
-        layout = self._model_of(self).blueprint.layout
-        view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
-        return self._map(X, lambda x: view(self._model.encode(x)[0]))
-
-    def inverse_transform(self, Z: Any, level: int | None = None) -> Array:
-        """Return reconstructions, in the units and shape of the data, from codes.
-
-        Parameters
-        ----------
-        Z : array of shape (rows, codes)
-            Circular components as angles, or as (cos, sin) pairs.
-        level : int, optional
-            Use the first `level` components only, from 1; all by default.
-        """
-        return self._decoded(Z, level).astype(self._number)
-
-    def _decoded(self, Z: Any, level: int | None) -> Array:
-        """Return reconstructions in double precision, which large offsets need."""
-        layout = self._model_of(self).blueprint.layout
-        codes = np.asarray(Z, dtype=np.float64)
-        if (
-            codes.ndim != 2
-            or not len(codes)
-            or codes.shape[1] not in (layout.n_components, layout.n_features)
-        ):
-            raise ValueError(
-                f"Z has shape {codes.shape}, but codes have {layout.n_components} components"
-                + (f" (or {layout.n_features} with pairs)" if layout.circular else "")
-                + ". Write Z of shape (rows, components), of at least one row."
-            )
-        if not np.isfinite(codes).all():
-            raise ValueError("Z has NaN or infinite entries. Replace them, or drop their rows.")
-        features = layout.features(torch.as_tensor(codes, dtype=self._dtype))
-        return self._to_data(self._outputs(features, level))
-
-    def _outputs(self, features: torch.Tensor, level: int | None) -> torch.Tensor:
-        model, index = self._model_of(self), self._level(level)
-        with torch.no_grad():
-            blocks = features.split(_fitting.EVALUATION_ROWS)
-            return torch.cat([model.decode(block[None], index)[0, -1] for block in blocks])
-
-    def reconstruct(self, X: Any, level: int | None = None) -> Array | list[Array]:
-        """Return reconstructions of rows, in the units and shape of the data.
-
-        Parameters
-        ----------
-        X : like `fit`
-        level : int, optional
-            Use the first `level` components only, from 1; all by default.
-
-        Returns
-        -------
-        array of the shape of the target
-            Of sequences, NaN after the end of each; a list of arrays for a list of arrays.
-        """
-        values = self._reconstructed(X, level).astype(self._number)
-        return values if self._has_target else self._like(X, values)
-
-    def impute(self, X: Any, *, max_iter: int = 1000, tol: float = 1e-5) -> Array | list[Array]:
-        """Return rows whose missing entries are filled by the reconstruction of the filled row.
-
-        Repeats ``x_m ← D(e(x))_m`` for the missing entries m, from their feature's means on, until
-        none moves by more than `tol`: imputation by a Markov chain, without its noise (Rezende,
-        Mohamed & Wierstra 2014, arXiv:1401.4082). For a linear model that starts as PCA this is
-        the least-squares fit to the observed entries, as in iterative PCA (Josse & Husson 2012,
-        J. Soc. Fr. Stat. 153(2), 79-99). `reconstruct` is the first round.
-
-        To learn from filled rows too, judged by the observed entries alone, repeat
-        ``model.fit(model.impute(X), target=X)`` a few times.
-
-        Parameters
-        ----------
-        X : like `fit`
-            NaN where entries are missing, for a model with ``missing="ignore"``.
-        max_iter : int, default=1000
-            Rounds, at most.
-        tol : float, default=1e-5
-            In scaled units, >= 0.
-
-        Returns
-        -------
-        array like X
-            Observed entries, and the padding of sequences, are as they were.
-
-        Raises
-        ------
-        ValueError
-            If targets had another shape than X, or a setting is out of range.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from narrows import Autoencoder
-        >>> X = np.linspace(-1, 1, 50)[:, None] * [1.0, 2.0, -1.0]
-        >>> model = Autoencoder(1, hidden_layer_sizes=(), missing="ignore", random_state=0).fit(X)
-        >>> model.impute([[0.5, np.nan, -0.5]]).round(3)
-        array([[ 0.5,  1. , -0.5]])
-        """
-        model, index = self._model_of(self), self._level(None)
-        _imputing.check(max_iter, tol, self._event_shape, self._target_shape)
-        rows = self._known_rows(X)
-        values = rows.read(0, len(rows))
-        if not _rows.check_finite("X", rows, self.missing, self._sequential):
-            return self._like(X, values.copy())
-        x, seen = _rows.scaled(rows, self._input_scale, self._input_mean, self._dtype)
-        if self._sequential:
-            x = _rows.ended(x, seen, rows.shape[0])
-
-        def rebuild(x: torch.Tensor) -> torch.Tensor:
-            outputs = self._until_end(x, model.decode(model.encode(x), index))
-            return self._input_scale.apply(self._to_data(outputs).reshape(x.shape), self._dtype)
-
-        missing = torch.from_numpy(np.isnan(values)).reshape(x.shape) & ~x.isnan()
-        with torch.no_grad():
-            x = _imputing.refilled(x, missing, rebuild, max_iter, tol)
-        filled: Array = self._input_scale.invert(x.double()).numpy().reshape(values.shape)
-        return self._like(X, np.where(np.isnan(values), filled, values).astype(values.dtype))
-
-    def _like(self, X: Any, values: Array) -> Array | list[Array]:
-        return sequences.like(X, values) if self._sequential else values
-
-    def _reconstructed(self, X: Any, level: int | None) -> Array:
-        """Return reconstructions in double precision, which large offsets need."""
-        model, index = self._model_of(self), self._level(level)
-        outputs = self._map(
-            self._known_rows(X), lambda x: self._until_end(x, model.decode(model.encode(x), index))
-        )
-        return self._to_data(torch.from_numpy(outputs))
-
-    def _until_end(self, x: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """Return outputs of one restart and level, NaN after the ends of sequences."""
-        outputs = outputs.reshape(len(x), -1)
-        if not self._sequential or self._has_target:
-            return outputs
-        return outputs.masked_fill(x.isnan(), torch.nan)
-
-    def contribution(self, X: Any, level: int) -> Array | list[Array]:
-        """Return what the decoder of one component adds, for the boosted ordering.
-
-        In the units of the data before the output link; the contributions of all components add
-        up to the reconstruction, up to the centre of the scaling.
-        """
-        model = self._model_of(self)
-        if not model.blueprint.ordering.additive:
-            raise ValueError(
-                "contribution needs ordering='boosted', where components add up. "
-                "Write reconstruct(X, level=...) for other orderings."
-            )
-        index = self._level(level) or 0
-        added = self._map(
-            self._known_rows(X),
-            lambda x: self._until_end(x, model.contribution(model.encode(x), index)),
-        )
-        values = self._shaped(added * self._target_scale.width.astype(added.dtype))
-        return values if self._has_target else self._like(X, values)
-
-    # Files
-
-    def save(self, path: PathLike) -> None:
-        """Write the fitted estimator to one .safetensors file; `narrows.load` reads it."""
-        from narrows import persist
-
-        persist.save(self, path)
-
-    # Between the data and the model
-
-    def _known_rows(self, X: Any, any_length: bool = False) -> Source:
-        rows = _rows.rows_of(self, X, reset=False, sequential=self._sequential)
-        shape = self._event_shape
-        if any_length and self._sequential:
-            shape = rows.shape[:1] + shape[1:]
-        return _rows.of_shape("X", rows, shape, self._sequential)
-
-    def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
-        check_is_fitted(self)
-        return self._pair(X, target, self._model.blueprint.likelihood)
-
-    def _pair(
-        self, X: Any, target: Any, likelihood: Likelihood, name: str = "X"
-    ) -> tuple[Source, Source]:
-        rows = self._known_rows(X)
-        _rows.check_finite(name, rows, self.missing, self._sequential)
-        if target is not None:
-            targets = _rows.target_rows(target, len(rows), self._sequential)
-            targets = _rows.of_shape("target", targets, self._target_shape, self._sequential)
-            _rows.check_finite("target", targets, self.missing, self._sequential)
-            _guards.check_range(likelihood, targets)
-            return rows, targets
-        if self._has_target:
-            raise ValueError(
-                f"The model was fitted on a target of shape {self._target_shape}. "
-                "Pass target= as well."
-            )
-        _guards.check_range(likelihood, rows)
-        return rows, rows
-
-    def _batches(self, rows: Source, targets: Source, weight: Array | None) -> Iterator[Batch]:
-        for start in range(0, len(rows), _fitting.EVALUATION_ROWS):
-            index = np.arange(start, min(start + _fitting.EVALUATION_ROWS, len(rows)))
-            yield self._batch(rows, targets, weight, index, self._dtype)
-
-    def _map(self, X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Array:
-        rows = self._known_rows(X, any_length=True)
-        holes = _rows.check_finite("X", rows, self.missing, self._sequential)
-        fill, scale = self._input_mean if holes else None, self._input_scale
-        blocks = _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
-        with torch.no_grad():
-            return torch.cat([function(block) for block in blocks]).numpy()
-
-    def _pairs(self, X: Any) -> Array:
-        layout = self._model_of(self).blueprint.layout
-        return self._map(X, lambda x: layout.pairs(self._model.encode(x)[0])).astype(np.float64)
-
-    def _angles(self, X: Any) -> Array:
-        layout = self._model.blueprint.layout
-        return self._map(X, lambda x: layout.angles(self._model.encode(x)[0])).astype(np.float64)
-
     def _fve(self, model: Model, batches: Any) -> Float[np.ndarray, "restart level"]:
         likelihood = model.blueprint.likelihood
         dtype = next(model.parameters()).dtype
@@ -556,40 +328,10 @@ class BaseAutoencoder(Measured, Generating, TransformerMixin, Settings, ABC):
             parts = [torch.stack(model.deviance(batch, null)).double() for batch in batches]
         return explained(*torch.stack(parts).sum(0)).numpy()
 
-    def _to_data(self, outputs: torch.Tensor) -> Array:
-        means = self._model.blueprint.likelihood.link(outputs)
-        return self._shaped(self._target_scale.invert(means.double()).numpy())
+    # Files
 
-    def _shaped(self, flat: Array) -> Array:
-        return flat.reshape(len(flat), *self._target_shape)
+    def save(self, path: PathLike) -> None:
+        """Write the fitted estimator to one .safetensors file; `narrows.load` reads it."""
+        from narrows import persist
 
-    def _level(self, level: int | None) -> int | None:
-        n_levels = self._model.n_levels
-        if level is None:
-            return n_levels - 1 if n_levels > 1 else None
-        if n_levels == 1 and level == self._model.blueprint.layout.n_components:
-            return None
-        if not hasattr(level, "__index__") or not 1 <= level <= n_levels or n_levels == 1:
-            wanted = f"from 1 to {n_levels}" if n_levels > 1 else "left out: nothing is ranked here"
-            raise ValueError(
-                f"level={level} must be {wanted}. Levels count components, of which level k uses "
-                "the first k; they need an ordering, as in HierarchicalAutoencoder."
-            )
-        return level - 1
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self._model.parameters()).dtype
-
-    @property
-    def _number(self) -> str:
-        """Name of the type of outputs."""
-        return str(self._dtype).removeprefix("torch.")
-
-    @staticmethod
-    def _model_of(estimator: "BaseAutoencoder") -> Model:
-        check_is_fitted(estimator)
-        return estimator._model
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_model")
+        persist.save(self, path)

@@ -120,15 +120,23 @@ def _estimate(
 
 
 def drawn(
-    model: Model, x: Float[Tensor, "row value"], rng: np.random.Generator
+    model: Model,
+    x: Float[Tensor, "row value"],
+    condition: Float[Tensor, "row condition"] | None,
+    rng: np.random.Generator,
 ) -> Float[Tensor, "restart row feature"]:
     """Return a draw of the code of each row."""
-    return _latent(model, x, rng).features
+    return _latent(model, x, condition, rng).features
 
 
-def prior_gap(model: Model, x: Float[Tensor, "row value"], rng: np.random.Generator) -> PriorGap:
+def prior_gap(
+    model: Model,
+    x: Float[Tensor, "row value"],
+    condition: Float[Tensor, "row condition"] | None,
+    rng: np.random.Generator,
+) -> PriorGap:
     """Split the divergence of one draw per row, the posteriors of all rows being their sum."""
-    latent = _latent(model, x, rng)
+    latent = _latent(model, x, condition, rng)
     own, prior = latent.log_posterior()[0, 0], latent.log_prior()[0, 0]
     size = max(1, _AT_ONCE // (len(x) * latent.raw.shape[-1]))
     together = torch.cat(
@@ -140,9 +148,14 @@ def prior_gap(model: Model, x: Float[Tensor, "row value"], rng: np.random.Genera
     return PriorGap(float((own - together).mean()), float((together - prior).mean()))
 
 
-def _latent(model: Model, x: Float[Tensor, "row value"], rng: np.random.Generator) -> Latent:
+def _latent(
+    model: Model,
+    x: Float[Tensor, "row value"],
+    condition: Float[Tensor, "row condition"] | None,
+    rng: np.random.Generator,
+) -> Latent:
     noise = torch.from_numpy(rng.standard_normal((1, len(x), _n_noise(model))))
-    return model.latent(x, noise)
+    return model.latent(x, noise, condition)
 
 
 def log_volume(batch: Batch, scale: Scale) -> Float[Tensor, " row"]:

@@ -12,13 +12,13 @@ import torch
 from sklearn.base import clone
 
 from narrows._errors import nearest
+from narrows.blueprint import Blueprint, Disturbance
 from narrows.corruption import Clean, Custom, Unkept
 from narrows.data.source import Source
 from narrows.engine import devices
 from narrows.engine.training import Training
 from narrows.estimators._fitting import Recipe
 from narrows.estimators._stacking import LAYERS, LayerWise
-from narrows.model import Blueprint, Disturbance
 from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code, Layout
 from narrows.nn.dense import Dense
@@ -104,7 +104,9 @@ class Checked:
         """Type of the network's numbers."""
         return devices.dtype(training_of(self.estimator).precision)
 
-    def recipe(self, event_shape: tuple[int, ...], target_shape: tuple[int, ...]) -> Recipe:
+    def recipe(
+        self, event_shape: tuple[int, ...], target_shape: tuple[int, ...], n_condition: int = 0
+    ) -> Recipe:
         """Return all that training needs for events of these shapes."""
         e, c = self.estimator, self.choice
         n_values, n_outputs = math.prod(event_shape), math.prod(target_shape)
@@ -130,6 +132,7 @@ class Checked:
             target_shape,
             c.prior,
             c.n_draws,
+            n_condition,
         )
         return Recipe(
             blueprint,

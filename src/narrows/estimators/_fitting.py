@@ -12,13 +12,14 @@ from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 from torch import Tensor
 
+from narrows.blueprint import Blueprint, Disturbance
 from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.engine.player import Player
 from narrows.engine.training import Training
 from narrows.estimators._starting import start_as_pca
-from narrows.model import Blueprint, Disturbance, Model
+from narrows.model import Model
 
 EVALUATION_ROWS = 4096
 
@@ -58,8 +59,8 @@ def _starts_as_pca(recipe: Recipe) -> bool:
     return recipe.blueprint.architecture.init == "pca"
 
 
-def _rows_of(task: Task) -> tuple[Tensor, Tensor, Tensor]:
-    """Return all rows of X with their targets and weights."""
+def _rows_of(task: Task) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return all rows of X with their targets, weights and condition."""
     held = [] if task.validation is None or task.given else [task.validation]
     parts = [task.train, *held]
     rows = torch.cat([part.x for part in parts])
@@ -69,7 +70,8 @@ def _rows_of(task: Task) -> tuple[Tensor, Tensor, Tensor]:
         else torch.cat([part.target for part in parts])
     )
     weights = [torch.ones(len(part)) if part.weight is None else part.weight for part in parts]
-    return rows, targets, torch.cat(weights).to(rows)
+    known = [part.condition for part in parts if part.condition is not None]
+    return rows, targets, torch.cat(weights).to(rows), torch.cat(known) if known else None
 
 
 def learn(

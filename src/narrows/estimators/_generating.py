@@ -41,19 +41,23 @@ class Generating(ABC):
         """Return the fitted model."""
 
     @abstractmethod
-    def _pairs(self, X: Any) -> Array:
+    def _pairs(self, X: Any, condition: Any = None) -> Array:
         """Return codes in double precision, circular components as (cos, sin)."""
 
     @abstractmethod
-    def _angles(self, X: Any) -> Array:
+    def _angles(self, X: Any, condition: Any = None) -> Array:
         """Return codes in double precision, circular components as angles."""
 
     @abstractmethod
-    def _outputs(self, features: Tensor, level: int | None) -> Tensor:
+    def _outputs(self, features: Tensor, level: int | None, condition: Tensor | None) -> Tensor:
         """Return the decoder's outputs for features of codes."""
 
     @abstractmethod
-    def _decoded(self, Z: Any, level: int | None) -> Array:
+    def _known_condition(self, condition: Any, n_rows: int) -> Tensor | None:
+        """Return a condition as numbers, if the model has one."""
+
+    @abstractmethod
+    def _decoded(self, Z: Any, level: int | None, condition: Tensor | None = None) -> Array:
         """Return reconstructions in double precision."""
 
     @abstractmethod
@@ -75,7 +79,13 @@ class Generating(ABC):
         """Name of the type of outputs."""
 
     def fit_density(
-        self, X: Any, kind: str = "mixture", *, random_state: Any = None, **settings: Any
+        self,
+        X: Any,
+        kind: str = "mixture",
+        *,
+        condition: Any = None,
+        random_state: Any = None,
+        **settings: Any,
     ) -> Self:
         """Learn the density of the codes of rows, for `sample` to draw from.
 
@@ -94,6 +104,8 @@ class Generating(ABC):
             A mixture of Gaussians whose members and kind of covariance are chosen by BIC; a
             Gaussian around every code, of a width chosen by leaving codes out; or a normalising
             flow, which needs the extra `flow`.
+        condition : like `fit`
+            The density is that of all codes, whatever their condition.
         random_state : int, RandomState, Generator or None, default=None
         **settings
             Of the kind: ``max_members=10`` of a mixture; ``n_transforms=3, hidden_features=64,
@@ -128,10 +140,17 @@ class Generating(ABC):
                 f"Known are: {', '.join(parts.DENSITIES)}."
             )
         density = parts.load(parts.DENSITIES[kind])(**settings)
-        self.density_ = density.fit(self._pairs(X), random_state)
+        self.density_ = density.fit(self._pairs(X, condition), random_state)
         return self
 
-    def sample(self, n_samples: int = 1, *, noise: bool = True, random_state: Any = None) -> Array:
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        condition: Any = None,
+        noise: bool = True,
+        random_state: Any = None,
+    ) -> Array:
         """Return new rows, in the units and shape of the data, or of the target if there was one.
 
         Codes are drawn from ``density_`` after `fit_density`, else from the prior of a model that
@@ -143,6 +162,8 @@ class Generating(ABC):
         ----------
         n_samples : int, default=1
             At least 1.
+        condition : like `fit`
+            One row for each sample, or a single one for all: ``condition="a"``, say.
         noise : bool, default=True
             Whether to draw each value from the likelihood, or give its mean.
         random_state : int, RandomState, Generator or None, default=None
@@ -169,7 +190,8 @@ class Generating(ABC):
         model, likelihood = self._model_of(self), self._model_of(self).blueprint.likelihood
         check_whole("n_samples", n_samples, 100)
         of_codes, of_noise = seeds(random_state, 2)
-        outputs = self._outputs(self._drawn(n_samples, of_codes), None)
+        known = self._known_condition(condition, n_samples)
+        outputs = self._outputs(self._drawn(n_samples, of_codes), None, known)
         if not noise:
             return self._to_data(outputs).astype(self._number)
         with torch.no_grad():
@@ -195,7 +217,7 @@ class Generating(ABC):
             return model.drawn_from_prior(n, generators([seed], torch.device("cpu")))[0]
 
     def interpolate(
-        self, a: Any, b: Any, n_steps: int = 10, *, kind: str = "linear"
+        self, a: Any, b: Any, n_steps: int = 10, *, kind: str = "linear", condition: Any = None
     ) -> Float[np.ndarray, "pair {n_steps} *event"]:
         """Return rows on the way from each row of a to that of b, through the code.
 
@@ -214,6 +236,8 @@ class Generating(ABC):
             change evenly, which keeps away from the middle, where a normal prior in many
             dimensions has no codes (White 2016, arXiv:1609.04468). Between opposite directions,
             where there are many great circles, straight.
+        condition : like `fit`
+            Of each pair: that of both rows and of all steps.
 
         Returns
         -------
@@ -235,7 +259,9 @@ class Generating(ABC):
                 f"kind={kind!r} is not a path.{nearest(kind, PATHS)} Known are: {', '.join(PATHS)}."
             )
         layout = model.blueprint.layout
-        starts, ends = (torch.from_numpy(self._pairs(self._rows_from(each))) for each in (a, b))
+        starts, ends = (
+            torch.from_numpy(self._pairs(self._rows_from(each), condition)) for each in (a, b)
+        )
         if len(starts) != len(ends):
             raise ValueError(
                 f"a has {len(starts)} rows and b {len(ends)}. Write as many of each: pairs are "
@@ -243,7 +269,8 @@ class Generating(ABC):
             )
         share = torch.linspace(0, 1, n_steps, dtype=torch.float64)
         path = along(layout.features(starts), layout.features(ends), share, layout, kind)
-        return self._decoded_path(layout.pairs(model.blueprint.code.project(path, layout)))
+        path = layout.pairs(model.blueprint.code.project(path, layout))
+        return self._decoded_path(path, condition)
 
     def traverse(
         self,
@@ -251,6 +278,8 @@ class Generating(ABC):
         component: int,
         values: Sequence[float] | Array | None = None,
         n_steps: int = 10,
+        *,
+        condition: Any = None,
     ) -> Float[np.ndarray, "row step *event"]:
         """Return rows whose code is theirs but for one component, which takes values in turn.
 
@@ -264,6 +293,7 @@ class Generating(ABC):
             the component on X, from 5 % to 95 %, or even angles around the circle.
         n_steps : int, default=10
             At least 1.
+        condition : like `fit`
 
         Returns
         -------
@@ -285,7 +315,7 @@ class Generating(ABC):
                 f"component={component!r} is not one of the {layout.n_components} components. "
                 f"Write a number from 0 to {layout.n_components - 1}."
             )
-        codes = self._angles(self._rows_from(X))
+        codes = self._angles(self._rows_from(X), condition)
         if values is None:
             values = _usual(codes[:, component], n_steps, component in layout.circular)
         chosen = np.asarray(values, dtype=np.float64)
@@ -295,7 +325,7 @@ class Generating(ABC):
             )
         moved = np.repeat(codes[:, None], len(chosen), 1)
         moved[:, :, component] = chosen
-        return self._decoded_path(torch.from_numpy(moved))
+        return self._decoded_path(torch.from_numpy(moved), condition)
 
     def _rows_from(self, rows: Any) -> Any:
         """Return rows, one that stands alone as the only one."""
@@ -306,9 +336,11 @@ class Generating(ABC):
         return [np.asarray(rows)] if self._sequential else np.asarray(rows)[None]
 
     def _decoded_path(
-        self, codes: Float[Tensor, "row step code"]
+        self, codes: Float[Tensor, "row step code"], condition: Any
     ) -> Float[np.ndarray, "row step *event"]:
-        rows = self._decoded(codes.flatten(0, 1).numpy(), None).astype(self._number)
+        known = self._known_condition(condition, len(codes))
+        known = None if known is None else known.repeat_interleave(codes.shape[1], 0)
+        rows = self._decoded(codes.flatten(0, 1).numpy(), None, known).astype(self._number)
         return rows.reshape(*codes.shape[:2], *self._target_shape)
 
 

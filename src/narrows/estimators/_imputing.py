@@ -30,14 +30,15 @@ def check(
 def refilled(
     x: Rows,
     missing: Bool[torch.Tensor, "row value"],
-    rebuild: Callable[[Rows], Rows],
+    rebuild: Callable[[Rows, torch.Tensor], Rows],
     max_iter: int,
     tol: float,
 ) -> Rows:
     """Return rows whose missing entries are replaced by what `rebuild` makes of them, until still.
 
     Each row goes on until none of its entries moves by more than `tol`, whatever the others do. A
-    row whose moves grow takes half of them from then on, and stops where that does not help.
+    row whose moves grow takes half of them from then on, and stops where that does not help. The
+    second argument of `rebuild` is the rows' numbers.
     """
     x = x.clone()
     share = missing.any(1).to(x.dtype)
@@ -46,7 +47,7 @@ def refilled(
         rows = (share > LEAST_SHARE).nonzero().flatten()
         if not len(rows):
             break
-        move = torch.where(missing[rows], rebuild(x[rows]) - x[rows], 0)
+        move = torch.where(missing[rows], rebuild(x[rows], rows) - x[rows], 0)
         size = move.abs().amax(1)
         share[rows] = torch.where(size > last[rows], share[rows] / 2, share[rows])
         x[rows] += share[rows, None] * move

@@ -11,7 +11,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array
 from narrows.data.batches import Batch
-from narrows.data.source import Source
 from narrows.estimators import _bound, _rows
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model
@@ -32,11 +31,11 @@ class Measured(ABC):
         """All restarts that were kept, each as a fitted estimator."""
 
     @abstractmethod
-    def _checked_pair(self, X: Any, target: Any) -> tuple[Source, Source]:
-        """Return checked rows and their targets."""
+    def _given(self, X: Any, target: Any, condition: Any = None) -> _rows.Given:
+        """Return checked rows, their targets and their condition."""
 
     @abstractmethod
-    def _batches(self, rows: Source, targets: Source, weight: Array | None) -> Iterator[Batch]:
+    def _batches(self, given: _rows.Given, weight: Array | None = None) -> Iterator[Batch]:
         """Yield scaled rows, in order."""
 
     @abstractmethod
@@ -44,7 +43,7 @@ class Measured(ABC):
         """Return the fraction of variance explained."""
 
     @abstractmethod
-    def _angles(self, X: Any) -> Array:
+    def _angles(self, X: Any, condition: Any = None) -> Array:
         """Return codes in double precision, circular components as angles."""
 
     @property
@@ -64,7 +63,7 @@ class Measured(ABC):
         return elbow(self.fve_)
 
     def fve(
-        self, X: Any, *, target: Any = None, sample_weight: Any = None
+        self, X: Any, *, target: Any = None, condition: Any = None, sample_weight: Any = None
     ) -> Float[np.ndarray, " level"]:
         """Return the fraction of variance explained per level: held out, if X is.
 
@@ -73,23 +72,32 @@ class Measured(ABC):
         with deviance for likelihoods other than the gaussian. The mean of sequences is that of
         each feature over all steps.
         """
-        rows, targets = self._checked_pair(X, target)
-        weight = _rows.weights_of(sample_weight, rows)
-        return np.asarray(self._fve(self._model, self._batches(rows, targets, weight))[0])
+        given = self._given(X, target, condition)
+        weight = _rows.weights_of(sample_weight, given.rows)
+        return np.asarray(self._fve(self._model, self._batches(given, weight))[0])
 
     def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, target: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        target: Any = None,
+        condition: Any = None,
     ) -> float:
         """Return the fraction of variance explained by all components."""
-        return float(self.fve(X, target=target, sample_weight=sample_weight)[-1])
+        found = self.fve(X, target=target, condition=condition, sample_weight=sample_weight)
+        return float(found[-1])
 
-    def score_samples(self, X: Any, *, target: Any = None) -> Float[np.ndarray, " row"]:
+    def score_samples(
+        self, X: Any, *, target: Any = None, condition: Any = None
+    ) -> Float[np.ndarray, " row"]:
         """Return minus the reconstruction loss of each row: higher is more normal.
 
         Where the code is a distribution, the evidence lower bound, in nats: with a likelihood that
         is a density, of the data as given.
         """
-        batches = self._batches(*self._checked_pair(X, target), None)
+        batches = self._batches(self._given(X, target, condition))
         with torch.no_grad():
             return np.concatenate([self._score_rows(batch) for batch in batches])
 
@@ -103,29 +111,28 @@ class Measured(ABC):
 
         Rows of a Source that are not `checked` may lie out of the likelihood's range.
         """
-        rows, targets = self._checked_pair(X, None) if checked else (X, X)
-        batches = self._batches(rows, targets, None)
+        batches = self._batches(self._given(X, None) if checked else _rows.Given(X, X))
         with torch.no_grad():
             blocks = [self._model.excess(batch)[0, -1].double().numpy() for batch in batches]
         return np.concatenate(blocks)
 
-    def loss_terms(self, X: Any, *, target: Any = None) -> dict[str, float]:
+    def loss_terms(self, X: Any, *, target: Any = None, condition: Any = None) -> dict[str, float]:
         """Return each term of the objective by name, averaged over rows.
 
         Terms are those of the methods: reconstruction is summed over the event, in scaled units;
         statistics of the batch are averaged over batches. Where the code is a distribution, at one
         draw for each row, the same ones each time.
         """
-        rows, targets = self._checked_pair(X, target)
+        given = self._given(X, target, condition)
         with torch.no_grad():
             sums = [
                 torch.stack(self._model.terms(batch))[:, 0] * len(batch)
-                for batch in self._batches(rows, targets, None)
+                for batch in self._batches(given)
             ]
-        means = (torch.stack(sums).sum(0) / len(rows)).tolist()
+        means = (torch.stack(sums).sum(0) / len(given.rows)).tolist()
         return dict(zip(self._model.blueprint.term_names, means, strict=True))
 
-    def agreement(self, X: Any) -> Float[np.ndarray, " component"]:
+    def agreement(self, X: Any, *, condition: Any = None) -> Float[np.ndarray, " component"]:
         """Return how well restarts agree on each component, from 0 to 1.
 
         The mean over pairs of restarts of the absolute rank correlation of their codes of X
@@ -135,14 +142,14 @@ class Measured(ABC):
         restarts = self.restarts_
         if len(restarts) < 2:
             raise ValueError("agreement compares restarts. Write n_init=8, say, and fit again.")
-        codes = np.stack([restart._angles(X) for restart in restarts])
+        codes = np.stack([restart._angles(X, condition) for restart in restarts])
         return agreement(codes, tuple(self._model.blueprint.layout.circular))
 
-    def dependence(self, X: Any) -> Dependence:
+    def dependence(self, X: Any, *, condition: Any = None) -> Dependence:
         """Return the dependence between components on X: rank correlation, mutual information.
 
         Nonlinear components are not independent, unlike those of PCA.
         """
         check_is_fitted(self)
         circular = tuple(self._model.blueprint.layout.circular)
-        return dependence(self._angles(X), circular)
+        return dependence(self._angles(X, condition), circular)

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from sklearn.base import clone
 from torch import Tensor
 
+from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
 from narrows.data.split import split_rows
 from narrows.estimators import _fitting
-from narrows.model import Blueprint, explained
+from narrows.model import explained
 from narrows.nn.architecture import Architecture, Network, Sizes, Stage
 from narrows.nn.code import Layout, Plain
 from narrows.nn.dense import Dense, DenseNetwork
@@ -137,11 +138,19 @@ class _Frozen(Architecture):
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
         like = self.architecture if isinstance(self.architecture, Dense) else Dense()
         settings = clone(like).set_params(tied=False, init="random")
-        back = (sizes.n_features, *like.decoder_widths(), sizes.n_outputs)
+        back = (sizes.n_decoded, *like.decoder_widths(), sizes.n_outputs)
         return _Identity(), DenseNetwork(back, sizes.n_restarts, sizes.n_decoders, settings)
 
     def stages(self, sizes: Sizes) -> list[Stage]:
         return []
+
+    def joined(
+        self,
+        x: Float[Tensor, "network row value"],
+        condition: Float[Tensor, "row condition"],
+        event: tuple[int, ...],
+    ) -> Float[Tensor, "network row value"]:
+        return x
 
 
 class _Identity(Network):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,14 @@ from narrows.engine.training import Training
 from narrows.nn.scale import Moments, Scale, moments, pooled
 
 CHUNK = 8192
+
+
+class Given(NamedTuple):
+    """Checked rows, what to reconstruct of them, and their condition as numbers."""
+
+    rows: Source
+    targets: Source
+    condition: Float[torch.Tensor, "row condition"] | None = None
 
 
 def rows_of(estimator: Any, X: Any, *, reset: bool, sequential: bool = False) -> Source:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from narrows._errors import NonFiniteLossError
 from narrows._types import Array
+from narrows.blueprint import Blueprint, Disturbance
 from narrows.data.batches import Batch, Batches
 from narrows.engine.loop import History
 from narrows.estimators import _fitting
-from narrows.model import Blueprint, Disturbance, Model
+from narrows.model import Model
 from narrows.nn.activation import activation
 from narrows.nn.architecture import Stage
 from narrows.nn.code import Layout, Plain

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from narrows.model import Blueprint, Model
+from narrows.blueprint import Blueprint
+from narrows.model import Model
 from narrows.nn import start
 
 # Share of the prior's variance that is left to a component which says nothing, and least variance
@@ -24,13 +25,32 @@ class Linear(NamedTuple):
     constant: Float[Tensor, " output"]
 
 
+class Told(NamedTuple):
+    """What a condition tells, linearly: ``value - mean = (condition - mean) slopes``."""
+
+    mean: Float[Tensor, " condition"]
+    of_rows: Float[Tensor, "condition value"]
+    of_targets: Float[Tensor, "condition output"]
+
+    def rows(self, condition: Float[Tensor, "row condition"]) -> Float[Tensor, "row value"]:
+        """Return what is told of rows, besides their mean."""
+        return ((condition.double() - self.mean) @ self.of_rows).to(condition)
+
+    def targets(self, condition: Float[Tensor, "row condition"]) -> Float[Tensor, "row output"]:
+        """Return what is told of targets, besides their mean."""
+        return ((condition.double() - self.mean) @ self.of_targets).to(condition)
+
+
 def start_as_pca(
     model: Model,
     rows: Float[Tensor, "row value"],
     targets: Float[Tensor, "row output"],
     weight: Float[Tensor, " row"],
+    condition: Float[Tensor, "row condition"] | None = None,
 ) -> None:
     """Set the linear paths so that every level is PCA, on all rows of X.
+
+    With a condition, PCA of what the linear regression on it leaves.
 
     A code of independent distributions starts as probabilistic PCA (Tipping & Bishop 1999,
     10.1111/1467-9868.00196): codes shrunk by what the noise leaves in doubt, posteriors as wide as
@@ -38,6 +58,10 @@ def start_as_pca(
     """
     b = model.blueprint
     mean, centre = _mean(rows, weight), _mean(targets, weight)
+    told = None
+    if condition is not None:
+        told = _told(condition, rows, targets, weight)
+        rows, targets = rows - told.rows(condition), targets - told.targets(condition)
     centred = (rows - mean) * weight.sqrt()[:, None]
     whiten = not (b.architecture.tied or b.architecture.unit_norm)
     encoder, width = start.linear_codes(centred, b.layout.n_features, whiten)
@@ -55,7 +79,37 @@ def start_as_pca(
     _start_noise(model, linear, rows, targets, weight)
     if b.posterior is not None and b.posterior.linear:
         linear = _probabilistic(model, linear, centre.double(), whiten)
-    _set(model, linear)
+    _set(model, linear if told is None else _conditioned(b, linear, told, slope))
+
+
+def _told(
+    condition: Float[Tensor, "row condition"],
+    rows: Float[Tensor, "row value"],
+    targets: Float[Tensor, "row output"],
+    weight: Float[Tensor, " row"],
+) -> Told:
+    """Return the linear regressions of rows and targets on their condition."""
+    mean, root = _mean(condition, weight).double(), weight.double().sqrt()[:, None]
+    known = (condition.double() - mean) * root
+    both = torch.cat([rows, targets], 1).double()
+    slopes = torch.linalg.pinv(known, rtol=1e-6) @ ((both - both.mean(0)) * root)
+    return Told(mean, *slopes.split([rows.shape[1], targets.shape[1]], 1))
+
+
+def _conditioned(
+    b: Blueprint, linear: Linear, told: Told, slope: Float[Tensor, " output"]
+) -> Linear:
+    """Return a linear autoencoder of residuals as one of rows, which reads the condition."""
+    blank = torch.zeros(1, len(told.mean), b.n_values, dtype=torch.float64)
+    copies = b.architecture.joined(blank, torch.eye(len(told.mean)).double(), b.event_shape)
+    into = -torch.linalg.pinv(copies[0, :, b.n_values :]) @ told.of_rows @ linear.encoder
+    added = told.of_targets * slope
+    return Linear(
+        torch.cat([linear.encoder, into]),
+        linear.shift + told.mean @ told.of_rows @ linear.encoder,
+        torch.cat([linear.paths, added]),
+        linear.constant - told.mean @ added,
+    )
 
 
 def _set(model: Model, linear: Linear) -> None:
@@ -65,7 +119,9 @@ def _set(model: Model, linear: Linear) -> None:
     bias = linear.constant.expand(model.n_decoders, 1, -1).clone()
     if b.ordering.additive:
         bias[1:] = 0
-    paths = linear.paths.expand(n * model.n_decoders, -1, -1)
+    paths = linear.paths.expand(n * model.n_decoders, -1, -1).clone()
+    if b.ordering.additive:
+        paths.unflatten(0, (n, -1))[:, 1:, b.layout.n_features :] = 0
     model.decoder.start(paths.float(), bias.repeat(n, 1, 1).float())
 
 

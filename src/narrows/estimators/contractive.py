@@ -122,4 +122,4 @@ class ContractiveAutoencoder(BaseAutoencoder):
         """Return ``Σ_k ‖∂h_k/∂x‖²`` of each row, exact, with respect to the scaled input."""
         model = self._model_of(self)
         encoding, n_features = model.encoding(CPU), model.blueprint.layout.n_features
-        return self._map(X, lambda x: squared_jacobian(encoding, x[None], n_features)[0])
+        return self._map(X, lambda x, _: squared_jacobian(encoding, x[None], n_features)[0])

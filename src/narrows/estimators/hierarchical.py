@@ -119,6 +119,7 @@ class HierarchicalAutoencoder(BaseAutoencoder):
         X: Any,
         *,
         target: Any = None,
+        condition: Any = None,
         test_fraction: float = 0.3,
         n_splits: int = 3,
         random_state: Any = None,
@@ -135,6 +136,7 @@ class HierarchicalAutoencoder(BaseAutoencoder):
             Held-out rows, some hundred at least.
         target : like X, optional
             As given to `fit`.
+        condition : like `fit`
         test_fraction : float, default=0.3
             Share of X that the new decoders never see, in (0, 1).
         n_splits : int, default=3
@@ -158,16 +160,15 @@ class HierarchicalAutoencoder(BaseAutoencoder):
         (seed,) = seeds(random_state, 1)
         return check_order(
             self._model.blueprint,
-            check(self).recipe(self._event_shape, self._target_shape),
-            self._frozen(X, target),
+            check(self).recipe(self._event_shape, self._target_shape, self._n_condition),
+            self._frozen(X, target, condition),
             test_fraction=test_fraction,
             n_splits=n_splits,
             seed=seed,
         )
 
-    def _frozen(self, X: Any, target: Any) -> Batch:
+    def _frozen(self, X: Any, target: Any, condition: Any) -> Batch:
         """Return rows whose inputs are their codes."""
-        rows, targets = self._checked_pair(X, target)
-        batch = self._batch(rows, targets, None, None, self._dtype)
+        batch = self._batch(self._given(X, target, condition), None, None, self._dtype)
         with torch.no_grad():
-            return replace(batch, x=self._model.encode(batch.x)[0])
+            return replace(batch, x=self._model.encode(batch.x, batch.condition)[0])

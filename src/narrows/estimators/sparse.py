@@ -294,7 +294,7 @@ class SparseAutoencoder(BaseAutoencoder):
             np.full(len(batch), len(squared))
             if batch.observed is None
             else batch.observed[:, squared].sum(1).numpy()
-            for batch in self._batches(*self._checked_pair(X, None), None)
+            for batch in self._batches(self._given(X, None))
         ]
         return np.concatenate(counts).astype(np.float64)
 

@@ -143,4 +143,4 @@ class StackedAutoencoder(BaseAutoencoder):
             raise ValueError(
                 f"layer={layer!r} must be from 1 to {n_hidden}. Write transform(X) for the code."
             )
-        return self._map(X, lambda x: model.hidden(x)[layer - 1][0])
+        return self._map(X, lambda x, c: model.hidden(x, c)[layer - 1][0])

@@ -1,7 +1,7 @@
 """The variational autoencoder: a code that is a distribution, and a generator of rows."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool
 
 from narrows._types import Array
-from narrows.data.batches import Batch
 from narrows.engine.devices import generators
 from narrows.engine.training import Training
 from narrows.estimators import _bound
@@ -173,7 +172,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             n_draws=int(self.n_draws),
         )
 
-    def elbo(self, X: Any, *, target: Any = None) -> Elbo:
+    def elbo(self, X: Any, *, target: Any = None, condition: Any = None) -> Elbo:
         """Return the evidence lower bound of each row, split into its terms, in nats.
 
         Of the data as given: standardisation contributes its Jacobian. With β = 1, whatever the
@@ -185,6 +184,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         X : like `fit`
         target : like X, optional
             As given to `fit`; the bound is then on ``ln p(target | X)``.
+        condition : like `fit`
+            The bound is then on ``ln p(X | condition)``.
 
         Returns
         -------
@@ -193,7 +194,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         """
         scale = self._target_scale
         with torch.no_grad():
-            found = [_bound.elbo(self._model, batch, scale) for batch in self._rows(X, target)]
+            batches = self._batches(self._given(X, target, condition))
+            found = [_bound.elbo(self._model, batch, scale) for batch in batches]
         return Elbo(*map(np.concatenate, zip(*found, strict=True)))
 
     def log_likelihood(
@@ -201,6 +203,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         X: Any,
         *,
         target: Any = None,
+        condition: Any = None,
         n_samples: int = 1000,
         bits: bool = False,
         random_state: Any = 0,
@@ -215,6 +218,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         ----------
         X : like `fit`
         target : like X, optional
+        condition : like `fit`
         n_samples : int, default=1000
             S, at least 1.
         bits : bool, default=False
@@ -228,26 +232,28 @@ class VariationalAutoencoder(BaseAutoencoder):
         """
         check_count("n_samples", n_samples)
         rng = np.random.default_rng(seeds(random_state, 1)[0])
-        rows, targets = self._checked_pair(X, target)
-        _bound.refuse_no_density(self._model, targets.read(0, len(targets)))
+        given = self._given(X, target, condition)
+        _bound.refuse_no_density(self._model, given.targets.read(0, len(given.targets)))
         with torch.no_grad():
             found = [
                 _bound.log_likelihood(self._model, batch, self._target_scale, n_samples, rng)
-                for batch in self._batches(rows, targets, None)
+                for batch in self._batches(given)
             ]
         unit = np.log(2) if bits else 1.0
         return LogLikelihood(*(np.concatenate(part) / unit for part in zip(*found, strict=True)))
 
-    def active_units(self, X: Any, *, threshold: float = 0.01) -> Bool[np.ndarray, " component"]:
+    def active_units(
+        self, X: Any, *, condition: Any = None, threshold: float = 0.01
+    ) -> Bool[np.ndarray, " component"]:
         """Return which components carry something: those whose location varies over the rows.
 
         A variance above the threshold (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519), in
         units of the code; see `narrows.metrics.active_units`.
         """
         circular = self._model_of(self).blueprint.layout.circular
-        return active_units(self._angles(X), threshold, circular)
+        return active_units(self._angles(X, condition), threshold, circular)
 
-    def prior_gap(self, X: Any, *, random_state: Any = 0) -> PriorGap:
+    def prior_gap(self, X: Any, *, condition: Any = None, random_state: Any = 0) -> PriorGap:
         """Return how the divergence splits: what codes tell of rows, how far they miss the prior.
 
         The mean of ``KL(q(z | x) ‖ p(z))`` is the mutual information of rows and codes plus the
@@ -256,12 +262,22 @@ class VariationalAutoencoder(BaseAutoencoder):
         2000 rows drawn from X; mutual information saturates at the logarithm of their number.
         """
         rng = np.random.default_rng(seeds(random_state, 1)[0])
-        x = torch.from_numpy(self._map(X, lambda x: x))
+        rows = self._known_rows(X)
+        known = self._known_condition(condition, len(rows))
+        x = torch.from_numpy(self._map(rows, lambda x, c: x, condition))
+        some = torch.from_numpy(rng.permutation(len(x))[:2000])
+        own = None if known is None else known[some]
         with torch.no_grad():
-            return _bound.prior_gap(self._model, x[rng.permutation(len(x))[:2000]], rng)
+            return _bound.prior_gap(self._model, x[some], own, rng)
 
     def predict_samples(
-        self, X: Any, n_samples: int = 1, *, noise: bool = True, random_state: Any = None
+        self,
+        X: Any,
+        n_samples: int = 1,
+        *,
+        condition: Any = None,
+        noise: bool = True,
+        random_state: Any = None,
     ) -> Array:
         """Return draws of each row's posterior predictive: of its codes, then of its values.
 
@@ -272,6 +288,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         X : like `fit`
         n_samples : int, default=1
             Draws per row, at least 1.
+        condition : like `fit`
         noise : bool, default=True
             Whether to draw each value from the likelihood, or give its mean.
         random_state : int, RandomState, Generator or None, default=None
@@ -287,9 +304,11 @@ class VariationalAutoencoder(BaseAutoencoder):
         of_codes, of_noise = seeds(random_state, 2)
         rng, own = np.random.default_rng(of_codes), generators([of_noise], torch.device("cpu"))
 
-        def predicted(x: torch.Tensor) -> torch.Tensor:
-            features = _bound.drawn(model, x.repeat_interleave(n_samples, 0), rng)
-            found = model.decode(features, self._level(None))[:, -1:]
+        def predicted(x: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+            copies = x.repeat_interleave(n_samples, 0)
+            c = None if c is None else c.repeat_interleave(n_samples, 0)
+            features = _bound.drawn(model, copies, c, rng)
+            found = model.decode(features, self._level(None), c)[:, -1:]
             if noise:
                 width = None if model.log_width is None else model.log_width[:, -1:]
                 values = likelihood.draw(found, width, own)
@@ -300,13 +319,10 @@ class VariationalAutoencoder(BaseAutoencoder):
                 values = values.masked_fill(x.isnan()[:, None], torch.nan)
             return values
 
-        values = torch.from_numpy(self._map(X, predicted)).double()
+        values = torch.from_numpy(self._map(X, predicted, condition)).double()
         scaled = self._target_scale.invert(values.flatten(0, 1)).numpy()
         drawn = self._shaped(scaled).reshape(len(values), n_samples, *self._target_shape)
         return drawn.swapaxes(0, 1).astype(self._number)
-
-    def _rows(self, X: Any, target: Any) -> Iterator[Batch]:
-        return self._batches(*self._checked_pair(X, target), None)
 
 
 def density_of(likelihood: str | Likelihood, noise: str | float) -> Likelihood:

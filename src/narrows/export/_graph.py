@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from narrows._types import Array
 from narrows.data.batches import Batch
 from narrows.data.source import source
+from narrows.estimators._rows import Given
 from narrows.export._operators import InOperators, portable
 from narrows.nn.scale import Scale
 
@@ -312,7 +313,7 @@ def _expected_score(estimator: Any, given: Mapping[str, Array], level: int | Non
     rows = estimator._known_rows(source(given["rows"]))
     targets = source(given["target"]) if "target" in given else rows
     with torch.no_grad():
-        batches = list(estimator._batches(rows, targets, None))
+        batches = list(estimator._batches(Given(rows, targets)))
         return np.concatenate([-estimator._model.losses(b)[0, -1].numpy() for b in batches])
 
 

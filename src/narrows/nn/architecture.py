@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from narrows.parts import Part
@@ -28,6 +29,8 @@ class Sizes:
         Networks side by side: encoders, and decoders of each of them.
     n_raw : int or None
         Outputs of the encoder; None for one per feature.
+    n_condition : int
+        Values of one row's condition, which encoder and decoder read as well.
     """
 
     event: tuple[int, ...]
@@ -36,6 +39,12 @@ class Sizes:
     n_restarts: int = 1
     n_decoders: int = 1
     n_raw: int | None = None
+    n_condition: int = 0
+
+    @property
+    def n_decoded(self) -> int:
+        """Inputs of the decoder: the features of the code, and the condition behind them."""
+        return self.n_features + self.n_condition
 
     @property
     def n_encoded(self) -> int:
@@ -107,6 +116,15 @@ class Architecture(Part, ABC):
     def stages(self, sizes: Sizes) -> list[Stage]:
         """Return the layers of the encoder, from the input, each to be trained alone."""
 
+    @abstractmethod
+    def joined(
+        self,
+        x: Float[Tensor, "network row value"],
+        condition: Float[Tensor, "row condition"],
+        event: tuple[int, ...],
+    ) -> Float[Tensor, "network row read"]:
+        """Return rows beside their condition, as the encoder reads them, for events of a shape."""
+
 
 class Network(nn.Module, ABC):
     """Base of encoders and decoders.
@@ -148,6 +166,13 @@ class Network(nn.Module, ABC):
         kept : list, optional
             Takes the activations of the hidden layers, of shape (network, row, unit).
         """
+
+
+def behind(
+    x: Float[Tensor, "network row value"], condition: Float[Tensor, "row condition"]
+) -> Float[Tensor, "network row read"]:
+    """Return rows with their condition behind their values."""
+    return torch.cat([x, condition.expand(len(x), -1, -1)], -1)
 
 
 def indivisible(architecture: Architecture) -> ValueError:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from narrows.nn.activation import Activation
-from narrows.nn.architecture import Architecture, Network, Sizes, Stage
+from narrows.nn.architecture import Architecture, Network, Sizes, Stage, behind
 from narrows.nn.layers import (
     Layer,
     Layered,
@@ -18,6 +18,7 @@ from narrows.nn.layers import (
     TiedNetwork,
     check_dropout,
     check_start,
+    refuse_tied_condition,
     stages,
 )
 
@@ -103,16 +104,28 @@ class Convolutional(Architecture):
 
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
         channels = self._check(sizes)
-        event = grid(sizes.event, self.n_dims)
+        n_channels, *space = grid(sizes.event, self.n_dims)
+        event = (n_channels + sizes.n_condition, *space)
         encoder = Layered(
             self._layers(event, sizes.event, channels, sizes.n_encoded), sizes.n_restarts, 1, self
         )
         if self.tied:
             return encoder, TiedNetwork(encoder, sizes.n_decoders)
         target = grid(sizes.target, len(event) - 1, "target")
-        there = self._layers(target, sizes.target, channels, sizes.n_features)
+        there = self._layers(target, sizes.target, channels, sizes.n_decoded)
         back = [layer.mirrored() for layer in reversed(there)]
-        return encoder, Layered(back, sizes.n_restarts, sizes.n_decoders, self, self.unit_norm)
+        n_unit = sizes.n_features if self.unit_norm else 0
+        return encoder, Layered(back, sizes.n_restarts, sizes.n_decoders, self, n_unit)
+
+    def joined(
+        self,
+        x: Float[Tensor, "network row value"],
+        condition: Float[Tensor, "row condition"],
+        event: tuple[int, ...],
+    ) -> Float[Tensor, "network row read"]:
+        _, *space = grid(event, self.n_dims)
+        channels = condition.repeat_interleave(math.prod(space), -1)
+        return behind(x, channels)
 
     def stages(self, sizes: Sizes) -> list[Stage]:
         event, channels = grid(sizes.event, self.n_dims), self._check(sizes)
@@ -154,6 +167,7 @@ class Convolutional(Architecture):
             raise ValueError(f"stride={self.stride!r} must be a whole number >= 1. Write 2.")
         check_dropout(self.dropout)
         check_start(self, True, True)
+        refuse_tied_condition(self, sizes)
         if self.tied and sizes.event != sizes.target:
             raise ValueError(
                 f"tied=True needs a target of the input's shape, but the input has the shape "

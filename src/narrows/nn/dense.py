@@ -4,9 +4,20 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from narrows.nn.activation import Activation
-from narrows.nn.architecture import Architecture, Network, Sizes, Stage
-from narrows.nn.layers import Layered, Linear, TiedNetwork, check_dropout, check_start, stages
+from narrows.nn.architecture import Architecture, Network, Sizes, Stage, behind
+from narrows.nn.layers import (
+    Layered,
+    Linear,
+    TiedNetwork,
+    check_dropout,
+    check_start,
+    refuse_tied_condition,
+    stages,
+)
 
 
 class Dense(Architecture):
@@ -68,16 +79,22 @@ class Dense(Architecture):
         self.init = init
 
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
-        n = sizes.n_features
         hidden = self._check(sizes)
-        there = (sizes.n_values, *hidden, sizes.n_encoded)
+        there = (sizes.n_values + sizes.n_condition, *hidden, sizes.n_encoded)
         encoder = DenseNetwork(there, sizes.n_restarts, 1, self)
         if self.tied:
             return encoder, TiedNetwork(encoder, sizes.n_decoders)
-        back = (n, *self.decoder_widths(), sizes.n_outputs)
-        return encoder, DenseNetwork(
-            back, sizes.n_restarts, sizes.n_decoders, self, unit_norm=self.unit_norm
-        )
+        back = (sizes.n_decoded, *self.decoder_widths(), sizes.n_outputs)
+        n_unit = sizes.n_features if self.unit_norm else 0
+        return encoder, DenseNetwork(back, sizes.n_restarts, sizes.n_decoders, self, n_unit)
+
+    def joined(
+        self,
+        x: Float[Tensor, "network row value"],
+        condition: Float[Tensor, "row condition"],
+        event: tuple[int, ...],
+    ) -> Float[Tensor, "network row read"]:
+        return behind(x, condition)
 
     def stages(self, sizes: Sizes) -> list[Stage]:
         units = (sizes.n_values, *widths(self.hidden_layer_sizes), sizes.n_encoded)
@@ -94,6 +111,7 @@ class Dense(Architecture):
         hidden = widths(self.hidden_layer_sizes)
         check_dropout(self.dropout)
         check_start(self, bool(hidden), bool(self.decoder_widths()))
+        refuse_tied_condition(self, sizes)
         if self.tied and sizes.n_values != sizes.n_outputs:
             raise ValueError(
                 f"tied=True needs a target of the input's size, but the input has {sizes.n_values} "
@@ -127,7 +145,7 @@ class DenseNetwork(Layered):
         n_restarts: int,
         n_levels: int,
         settings: Dense,
-        unit_norm: bool = False,
+        n_unit: int = 0,
     ) -> None:
         layers = [Linear(before, after) for before, after in pairwise(sizes)]
-        super().__init__(layers, n_restarts, n_levels, settings, unit_norm)
+        super().__init__(layers, n_restarts, n_levels, settings, n_unit)

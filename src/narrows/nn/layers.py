@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from narrows._errors import nearest
 from narrows.nn.activation import activation
-from narrows.nn.architecture import Architecture, Network, Sizes, Stage
+from narrows.nn.architecture import Architecture, Network, Sizes, Stage, behind
 from narrows.nn.start import INITS, draw
 
 
@@ -89,8 +89,8 @@ class Layered(Network):
     n_restarts, n_levels : int
     settings : Architecture
         With `activation`, `dropout`, `linear_path`, `init` and `tied`.
-    unit_norm : bool
-        Whether the first weights of each input are a unit vector.
+    n_unit : int
+        How many inputs, the first ones, have first weights that are a unit vector.
     per_output : bool
         Whether every output has a bias of its own, or the last layer's biases are of its kind.
     """
@@ -101,7 +101,7 @@ class Layered(Network):
         n_restarts: int,
         n_levels: int,
         settings: Any,
-        unit_norm: bool = False,
+        n_unit: int = 0,
         per_output: bool = True,
     ) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Layered(Network):
         self.per_output = per_output
         self.n_levels = n_levels
         self.settings = settings
-        self.unit_norm = unit_norm
+        self.n_unit = n_unit
         self.n_hidden = len(layers) - 1
         self.activation = activation(settings.activation)
         n = n_restarts * n_levels
@@ -135,7 +135,7 @@ class Layered(Network):
         self, x: Tensor, levels: slice | None = None, kept: list[Tensor] | None = None
     ) -> Tensor:
         pick = picker(self.n_levels, levels)
-        if self.unit_norm:
+        if self.n_unit:
             x = x / pick(self._lengths())
         out = pick(_last_bias(self))
         if self.path is not None:
@@ -150,7 +150,9 @@ class Layered(Network):
     def _lengths(self) -> Float[Tensor, "network 1 value"]:
         """Return the length of each input's weights, in the first layer and the path together."""
         first = self.weights[0] if self.path is None else torch.cat([self.weights[0], self.path], 2)
-        return first.norm(dim=2).clamp_min(1e-12).unsqueeze(1)
+        lengths = first[:, : self.n_unit].norm(dim=2).clamp_min(1e-12).unsqueeze(1)
+        n_more = first.shape[1] - self.n_unit
+        return torch.cat([lengths, lengths.new_ones(len(first), 1, n_more)], -1)
 
 
 class TiedNetwork(Network):
@@ -272,6 +274,14 @@ class Single(Architecture):
     def stages(self, sizes: Sizes) -> list[Stage]:
         return [Stage(self, sizes.event, sizes.n_features)]
 
+    def joined(
+        self,
+        x: Float[Tensor, "network row value"],
+        condition: Float[Tensor, "row condition"],
+        event: tuple[int, ...],
+    ) -> Float[Tensor, "network row read"]:
+        return behind(x, condition)
+
 
 def stages(layers: Sequence[Layer], settings: Architecture) -> list[Stage]:
     """Return layers as autoencoders of their own."""
@@ -296,6 +306,15 @@ def check_start(settings: Any, encoder_hidden: bool, decoder_hidden: bool) -> No
         raise ValueError(
             "unit_norm=True shares the unit length between the hidden layers and the linear "
             "path, which then is not PCA. Write init='random'."
+        )
+
+
+def refuse_tied_condition(settings: Any, sizes: Sizes) -> None:
+    """Raise ValueError for a condition that a decoder without weights of its own cannot read."""
+    if settings.tied and sizes.n_condition:
+        raise ValueError(
+            "tied=True leaves the decoder no weights for a condition. Write tied=False, or leave "
+            "condition= out."
         )
 
 

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from narrows.nn.architecture import Architecture, Network, Sizes, Stage, indivisible
+from narrows.nn.architecture import Architecture, Network, Sizes, Stage, behind, indivisible
 
 Maker = Callable[..., nn.Module]
 
@@ -69,13 +70,28 @@ class Modules(Architecture):
         raise indivisible(self)
 
     def build(self, sizes: Sizes) -> tuple[Network, Network]:
-        s = sizes
+        s, event = sizes, sizes.event
+        if s.n_condition:
+            if len(event) > 1:
+                raise ValueError(
+                    f"Modules take a condition beside rows of one axis, not of shape {event}. "
+                    "Flatten the rows, or leave condition= out."
+                )
+            event = (s.n_values + s.n_condition,)
         there = partial(_made, "encoder", self.encoder, self.encoder_settings)
         back = partial(_made, "decoder", self.decoder, self.decoder_settings)
         return (
-            ModuleNetwork("encoder", there, (s.event, (s.n_encoded,)), s.n_restarts, 1),
-            ModuleNetwork("decoder", back, ((s.n_features,), s.target), s.n_restarts, s.n_decoders),
+            ModuleNetwork("encoder", there, (event, (s.n_encoded,)), s.n_restarts, 1),
+            ModuleNetwork("decoder", back, ((s.n_decoded,), s.target), s.n_restarts, s.n_decoders),
         )
+
+    def joined(
+        self,
+        x: Float[Tensor, "network row value"],
+        condition: Float[Tensor, "row condition"],
+        event: tuple[int, ...],
+    ) -> Float[Tensor, "network row read"]:
+        return behind(x, condition)
 
 
 def _made(name: str, choice: str | Maker, settings: Mapping[str, Any] | None) -> nn.Module:

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from narrows.nn.architecture import Network
 from narrows.nn.latent import Latent
 
 
@@ -17,8 +16,8 @@ class Encoding:
 
     Attributes
     ----------
-    network : Network
-        Maps inputs of shape (restart, row, value) to raw outputs.
+    network : callable
+        Maps inputs of shape (restart, row, value) to raw outputs, given the rows' condition.
     code : callable
         Maps raw outputs to features.
     layer : Tensor of shape (restart, value, feature), or None
@@ -27,7 +26,7 @@ class Encoding:
         Where random terms draw from.
     """
 
-    network: Network
+    network: Callable[[Tensor], Tensor]
     code: Callable[[Tensor], Tensor]
     layer: Float[Tensor, "restart value feature"] | None
     generators: Sequence[torch.Generator]

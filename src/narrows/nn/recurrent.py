@@ -68,9 +68,19 @@ class Recurrent(Architecture):
         self._check()
         n_inputs, n_outputs = (_features("X", sizes.event), _features("target", sizes.target))
         return (
-            RecurrentEncoder(sizes.n_restarts, n_inputs, sizes.n_encoded, self),
+            RecurrentEncoder(sizes.n_restarts, n_inputs + sizes.n_condition, sizes.n_encoded, self),
             RecurrentDecoder(sizes, n_outputs, self),
         )
+
+    def joined(
+        self,
+        x: Float[Tensor, "network row value"],
+        condition: Float[Tensor, "row condition"],
+        event: tuple[int, ...],
+    ) -> Float[Tensor, "network row read"]:
+        steps = x.unflatten(-1, (-1, _features("X", event)))
+        each = condition[:, None].expand(*steps.shape[:-1], -1)
+        return torch.cat([steps, each], -1).flatten(-2)
 
     def _check(self) -> None:
         if self.cell not in _CELLS:
@@ -200,9 +210,9 @@ class RecurrentDecoder(Network):
         super().__init__()
         n, hidden = sizes.n_restarts * sizes.n_decoders, settings.hidden_size
         self.n_levels, self.n_steps = sizes.n_decoders, sizes.target[0]
-        self.cells = Cells(n, sizes.n_features, settings)
+        self.cells = Cells(n, sizes.n_decoded, settings)
         n_states = math.prod(self.cells.shape)
-        self.first_weight = nn.Parameter(torch.zeros(n, sizes.n_features, n_states))
+        self.first_weight = nn.Parameter(torch.zeros(n, sizes.n_decoded, n_states))
         self.first_bias = nn.Parameter(torch.zeros(n, 1, n_states))
         self.weight = nn.Parameter(torch.zeros(n, hidden, n_outputs))
         self.bias = nn.Parameter(torch.zeros(n, 1, n_outputs))

@@ -88,7 +88,7 @@ def report(
     'report.html'
     """
     check_is_fitted(estimator)
-    rows, targets = estimator._checked_pair(X, target)
+    rows, targets, _ = estimator._given(X, target)
     subject = Subject(
         estimator,
         rows,
@@ -110,10 +110,10 @@ def _training_rows(
     if train is None:
         return None
     if target is None:
-        return estimator._checked_pair(train, None)
+        return estimator._given(train, None)[:2]
     if not (isinstance(train, tuple) and len(train) == 2):
         raise ValueError("train lacks its target. Write train=(X_train, target_train).")
-    return estimator._checked_pair(*train)
+    return estimator._given(*train)[:2]
 
 
 def _labels(labels: Any, n_rows: int) -> Array | None:

@@ -1,0 +1,347 @@
+"""Conditions: what is known of rows besides, read by encoder and decoder."""
+
+import pickle
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression
+
+import narrows
+from narrows import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    Dense,
+    HierarchicalAutoencoder,
+    Modules,
+    SparseAutoencoder,
+    StackedAutoencoder,
+    Training,
+    VariationalAutoencoder,
+)
+from narrows.data.batches import Batch
+from narrows.parts import PARTS
+
+RNG = np.random.default_rng(0)
+N = 400
+KIND = np.array(["a", "b", "c"])[RNG.integers(3, size=N)]
+ENERGY = RNG.uniform(1, 5, N)
+SHIFT = np.eye(3)[(KIND[:, None] == ["a", "b", "c"]).argmax(1)] @ RNG.normal(size=(3, 4)) * 3
+LOADING = np.array([[1.0, 2.0, -1.0, 0.5]])
+X = (
+    RNG.normal(size=(N, 1)) @ LOADING
+    + SHIFT
+    + ENERGY[:, None] * [0.0, 0.0, 0.0, 1.0]
+    + 0.1 * RNG.normal(size=(N, 4))
+)
+C = pd.DataFrame({"kind": KIND, "energy": ENERGY})
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return VariationalAutoencoder(1, max_epochs=60, random_state=0).fit(X, condition=C)
+
+
+@pytest.mark.parametrize("ordering", [*PARTS["ordering"]])
+@pytest.mark.parametrize("architecture", ["dense", "convolutional"])
+def test_start_is_pca_of_what_the_condition_leaves(ordering, architecture):
+    known = (KIND[:, None] == ["a", "b", "c"]).astype(float)
+    rows = RNG.normal(size=(N, 6, 5)) * np.arange(1, 6) + (
+        known @ RNG.normal(size=(3, 30))
+    ).reshape(N, 6, 5)
+    flat = rows.reshape(N, -1)
+    rest = flat - LinearRegression().fit(known, flat).predict(known)
+    model = Autoencoder(
+        2,
+        ordering=ordering,
+        architecture=architecture,
+        scale="none",
+        max_epochs=1,
+        learning_rate=1e-9,
+        random_state=0,
+        training=Training(validation_fraction=0),
+    ).fit(rows, condition=KIND)
+    for level in [2] if ordering == "none" else [1, 2]:
+        pca = PCA(level).fit(rest)
+        made = flat - rest + pca.inverse_transform(pca.transform(rest))
+        found = model.reconstruct(rows, level, condition=KIND).reshape(N, -1)
+        np.testing.assert_allclose(found, made, atol=2e-3)
+
+
+def test_linear_variational_model_starts_as_the_conditional_density():
+    model = VariationalAutoencoder(
+        1, noise="per_feature", max_epochs=1, learning_rate=1e-9, random_state=0
+    ).fit(X, condition=C)
+    mean = SHIFT + ENERGY[:, None] * [0.0, 0.0, 0.0, 1.0]
+    covariance = LOADING.T @ LOADING + 0.01 * np.eye(4)
+    rest = X - mean
+    square = (rest @ np.linalg.inv(covariance) * rest).sum(1)
+    truth = -(square + np.linalg.slogdet(2 * np.pi * covariance)[1]).mean() / 2
+    found = model.log_likelihood(X, condition=C, n_samples=200).value.mean()
+    assert abs(found - truth) < 0.05
+
+
+def test_samples_follow_their_condition(fitted):
+    for kind in "abc":
+        drawn = fitted.sample(2000, condition=[kind, 2.0], random_state=0)
+        truth = SHIFT[kind == KIND][0] + [0, 0, 0, 2.0]
+        np.testing.assert_allclose(drawn.mean(0), truth, atol=0.25)
+    each = fitted.sample(N, condition=C, random_state=0, noise=False)
+    codes = fitted.sample(N, condition=C, random_state=0, noise=False)
+    assert (each == codes).all()
+    assert np.corrcoef(each[:, 3], X[:, 3])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("architecture", [*PARTS["architecture"]])
+@pytest.mark.filterwarnings("ignore:All 2 components have collapsed")
+def test_every_architecture_reads_a_condition_in_encoder_and_decoder(architecture):
+    rows = RNG.normal(size=(30, 6, 5))
+    model = VariationalAutoencoder(2, architecture=architecture, max_epochs=2, random_state=0)
+    model.fit(rows, condition=KIND[:30])
+    for network in (model._model.encoder, model._model.decoder):
+        for parameter in network.parameters():
+            parameter.data.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
+    one, other = (model.transform(rows, condition=kind) for kind in "ab")
+    assert (np.abs(one - other) > 1e-6).all(1).any()
+    one, other = (model.inverse_transform(one, condition=kind) for kind in "ab")
+    assert (np.abs(one - other) > 1e-6).any()
+    assert model.sample(3, condition="a").shape == (3, 6, 5)
+
+
+@pytest.mark.parametrize("ordering", [*PARTS["ordering"]])
+def test_every_ordering_masks_codes_and_leaves_the_condition(ordering):
+    model = Autoencoder(2, code="plain", max_epochs=2, random_state=0)
+    if ordering != "none":
+        model = HierarchicalAutoencoder(2, ordering=ordering, max_epochs=2, random_state=0)
+    model.fit(X, condition=C)
+    blank = np.zeros((2, 2))
+    levels = [None] if ordering == "none" else [1, 2]
+    for level in levels:
+        made = model.inverse_transform(blank, level, condition=C.iloc[:2])
+        assert not np.allclose(*model.inverse_transform(blank, level, condition=C.iloc[[0, 5]]))
+        assert made.shape == (2, 4)
+
+
+@pytest.mark.parametrize("prior", [*PARTS["prior"]])
+def test_every_prior_learns_beside_a_condition(prior):
+    model = VariationalAutoencoder(1, prior=prior, max_epochs=2, random_state=0)
+    model.fit(X, condition=C)
+    assert np.isfinite(model.elbo(X, condition=C).total).all()
+
+
+def test_several_draws_keep_rows_and_conditions_together():
+    model = VariationalAutoencoder(1, n_draws=3, max_epochs=40, random_state=0)
+    assert model.fit(X, condition=C).fve(X, condition=C)[-1] > 0.97
+
+
+@pytest.mark.filterwarnings("ignore:All 2 components have collapsed")
+def test_sequences_of_any_length_read_it_at_every_step():
+    rows = [RNG.normal(size=(n, 2)) for n in RNG.integers(3, 8, size=40)]
+    model = VariationalAutoencoder(2, architecture="recurrent", max_epochs=2, random_state=0)
+    model.fit(rows, condition=ENERGY[:40])
+    alone = np.vstack(
+        [model.transform([row], condition=[e]) for row, e in zip(rows, ENERGY, strict=False)]
+    )
+    np.testing.assert_allclose(model.transform(rows, condition=ENERGY[:40]), alone, atol=1e-5)
+
+
+def test_corruption_leaves_the_condition_alone():
+    seen = []
+
+    def zeroed(x, generator):
+        seen.append(x.shape[-1])
+        return torch.zeros_like(x)
+
+    model = DenoisingAutoencoder(1, corruption=zeroed, max_epochs=60, random_state=0)
+    model.fit(X, condition=C)
+    assert set(seen) == {4}
+    # Nothing but the condition is left to tell rows apart.
+    made = model.inverse_transform(np.zeros((3, 1)), condition=[[k, 3.0] for k in "abc"])
+    truth = np.array([X[kind == KIND].mean(0) for kind in "abc"])
+    assert np.corrcoef(made.ravel(), truth.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("sizes", [(), (6,)])
+def test_contraction_is_with_respect_to_the_row_alone(sizes):
+    network = Dense(sizes, activation="tanh", linear_path=False, init="xavier")
+    model = ContractiveAutoencoder(2, architecture=network, max_epochs=2, random_state=0)
+    model.fit(X, condition=C)
+    inner, c = model._model, model._conditions.encoded(C, N, torch.float32)[:5]
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    jacobian = torch.func.jacrev(lambda x: inner.encode(x, c)[0])(x)
+    own = torch.stack([jacobian[i, :, i] for i in range(5)]).square().sum((1, 2))
+    found = inner.terms(Batch(x, x, condition=c))[1].item() / model.strength
+    assert found == pytest.approx(own.mean().item(), rel=1e-4)
+
+
+def test_unit_lengths_are_those_of_the_codes_weights():
+    model = SparseAutoencoder(3, max_epochs=5, random_state=0).fit(X, condition=C)
+    lengths = model._model.decoder._lengths()
+    assert lengths.shape == (1, 1, 3 + 4)
+    assert (lengths[..., 3:] == 1).all()
+
+
+def test_modules_of_ones_own_read_it_behind_the_row():
+    own = Modules(
+        "torch.nn:Linear",
+        "torch.nn:Linear",
+        {"in_features": 4 + 4, "out_features": 2},
+        {"in_features": 2 + 4, "out_features": 4},
+    )
+    model = Autoencoder(2, architecture=own, max_epochs=2).fit(X, condition=C)
+    assert model.transform(X, condition=C).shape == (N, 2)
+
+
+def test_kinds_of_columns():
+    def size(condition):
+        model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=condition)
+        return model._model.blueprint.n_condition
+
+    assert size(ENERGY) == size(ENERGY.astype("float32")) == size(torch.tensor(ENERGY)) == 1
+    assert size(KIND) == size(list(KIND)) == size(pd.Series(KIND)) == 3
+    assert size(RNG.integers(4, size=N)) == 4
+    assert size(ENERGY > 3) == 2
+    assert size([[k, e] for k, e in zip(KIND, ENERGY, strict=True)]) == 4
+
+
+def test_frames_are_read_by_name_and_numbers_alike(fitted):
+    swapped = C[["energy", "kind"]]
+    assert (fitted.transform(X, condition=swapped) == fitted.transform(X, condition=C)).all()
+    labels = RNG.integers(3, size=N)
+    model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=labels)
+    same = [model.transform(X, condition=c) for c in (labels, labels.astype(float), list(labels))]
+    assert (same[0] == same[1]).all()
+    assert (same[0] == same[2]).all()
+
+
+def test_all_methods_take_it(fitted):
+    m, few, own = fitted, X[:6], C.iloc[:6]
+    assert m.transform(few, condition=own).shape == (6, 1)
+    assert m.reconstruct(few, condition=own).shape == (6, 4)
+    assert m.score_samples(few, condition=own).shape == (6,)
+    assert 0 < m.score(few, condition=own) <= 1
+    assert set(m.loss_terms(few, condition=own)) == {"reconstruction", "divergence"}
+    assert m.predict_samples(few, 2, condition=own).shape == (2, 6, 4)
+    assert m.interpolate(few, few[::-1], 3, condition=own).shape == (6, 3, 4)
+    assert m.interpolate(few[0], few[1], 3, condition=["a", 2.0]).shape == (1, 3, 4)
+    assert m.traverse(few, 0, n_steps=2, condition=own).shape == (6, 2, 4)
+    assert m.active_units(X, condition=C).tolist() == [True]
+    assert m.prior_gap(X, condition=C).mutual_information > 0
+    assert m.dependence(X, condition=C).rank_correlation.shape == (1, 1)
+    np.testing.assert_array_equal(
+        m.interpolate(few, few, 2, condition=own)[:, 0], m.reconstruct(few, condition=own)
+    )
+    density = pickle.loads(pickle.dumps(m)).fit_density(X, condition=C)
+    assert density.sample(2, condition=own.iloc[:2]).shape == (2, 4)
+    codes = Autoencoder(1, max_epochs=1, random_state=0).fit_transform(X, condition=C)
+    assert codes.shape == (N, 1)
+    holed = few.copy()
+    holed[0, 1] = np.nan
+    patient = Autoencoder(1, max_epochs=20, missing="ignore", random_state=0).fit(X, condition=C)
+    filled = patient.impute(holed, condition=own)
+    assert abs(filled[0, 1] - few[0, 1]) < 1
+
+
+def test_validation_rows_bring_their_own():
+    model = Autoencoder(1, max_epochs=3, random_state=0)
+    model.fit(X[:300], condition=C[:300], validation=(X[300:], None, C[300:]))
+    assert model.fve_[-1] == pytest.approx(model.fve(X[300:], condition=C[300:])[-1], abs=1e-5)
+
+
+def test_ranks_are_checked_under_it():
+    model = HierarchicalAutoencoder(2, max_epochs=3, random_state=0).fit(X, condition=C)
+    found = model.swap_check(X, condition=C, n_splits=2, random_state=0)
+    assert found.difference.shape == (1,)
+
+
+def test_passes_and_files_keep_it(tmp_path):
+    model = VariationalAutoencoder(1, max_epochs=3, random_state=0)
+    model.partial_fit(X, condition=C).partial_fit(X[:50], condition=C[:50])
+    model.save(tmp_path / "m.safetensors")
+    twin = narrows.load(tmp_path / "m.safetensors")
+    for one in (model, twin):
+        one.partial_fit(X, condition=C)
+    assert (twin.transform(X, condition=C) == model.transform(X, condition=C)).all()
+    assert twin._conditions == model._conditions
+    described = narrows.persist.describe(tmp_path / "m.safetensors")["condition"]
+    assert [column["name"] for column in described] == ["kind", "energy"]
+
+
+MISSING = (
+    "The model was fitted with a condition, of the columns kind, energy. Pass condition= as well; "
+    "methods without it are for models without one."
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.sample(3), MISSING),
+        (lambda m: m.transform(X), MISSING),
+        (lambda m: m.inverse_transform([[0.0]]), MISSING),
+        (lambda m: m.elbo(X), MISSING),
+        (
+            lambda m: m.sample(condition=["z", 2.0]),
+            "The category 'z' in row 0, column kind of the condition, is not one of the fit: 'a', "
+            "'b', 'c'. Pass one of these.",
+        ),
+        (
+            lambda m: m.sample(3, condition=C[:2]),
+            "condition has 2 rows for 3 rows of data. Pass one for each.",
+        ),
+        (
+            lambda m: m.sample(condition="a"),
+            "condition has other columns (1) than the fit (2): kind, energy. Pass the same "
+            "columns.",
+        ),
+        (
+            lambda m: m.transform(X, condition=C[["kind"]]),
+            "condition has the columns kind, but the fit had kind, energy. Pass the same columns.",
+        ),
+        (
+            lambda m: m.sample(condition=["a", "b"]),
+            "The column energy of the condition holds numbers, but row 0 is 'b'. Pass a number.",
+        ),
+        (
+            lambda m: m.sample(condition=["a", np.nan]),
+            "The column energy of the condition is nan in row 0. Fill it, or drop the row.",
+        ),
+        (
+            lambda m: m.sample(condition=np.zeros((1, 1, 2))),
+            "condition has 3 axes; rows of columns are needed. Write condition.reshape(1, -1).",
+        ),
+        (
+            lambda m: Autoencoder(1, max_epochs=1).fit(X).transform(X, condition=C),
+            "The model was fitted without a condition. Leave condition= out, or fit it again with "
+            "one.",
+        ),
+        (
+            lambda m: Autoencoder(1).fit(X, condition=KIND[:5]),
+            "condition has 5 rows for 400 rows of data. Pass one for each.",
+        ),
+        (
+            lambda m: StackedAutoencoder(1).fit(X, condition=C),
+            "Layers that are trained one by one read no condition. Leave condition= out, or write "
+            "VariationalAutoencoder(...).",
+        ),
+        (
+            lambda m: ContractiveAutoencoder(1).fit(X, condition=C),
+            "tied=True leaves the decoder no weights for a condition. Write tied=False, or leave "
+            "condition= out.",
+        ),
+        (
+            lambda m: Autoencoder(
+                1, architecture=Modules("torch.nn:Identity", "torch.nn:Identity")
+            ).fit(X.reshape(N, 2, 2), condition=C),
+            "Modules take a condition beside rows of one axis, not of shape (2, 2). Flatten the "
+            "rows, or leave condition= out.",
+        ),
+    ],
+)
+def test_what_is_refused(fitted, call, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        call(fitted)
