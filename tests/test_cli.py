@@ -278,6 +278,17 @@ def test_sample_gives_means_without_noise() -> None:
         np.testing.assert_allclose(np.load("new.npy"), expected, rtol=1e-5)
 
 
+def test_sample_takes_a_condition() -> None:
+    rows = narrows.source("X.csv").read(0, 20)
+    known = [["12"[i % 2], float(i)] for i in range(20)]
+    fitted = narrows.VariationalAutoencoder(2, max_epochs=1, random_state=0)
+    fitted.fit(rows, condition=known).save("c.safetensors")
+    arguments = ["sample", "c.safetensors", "-n", "5", "--seed", "3", "-o", "new.npy"]
+    succeed(*arguments, "--condition", "2,0.5")
+    expected = fitted.sample(5, condition=["2", 0.5], random_state=3)
+    np.testing.assert_allclose(np.load("new.npy"), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["linear", "spherical"])
 def test_interpolate_writes_a_path(model: narrows.HierarchicalAutoencoder, kind: str) -> None:
     arguments = ["m.safetensors", "X.csv", "--from", "2", "--to", "5", "--steps", "4"]

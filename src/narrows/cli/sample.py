@@ -1,6 +1,6 @@
 """``narrows sample``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,13 @@ from narrows.cli._arguments import Json, ModelFile, Seed, Table, names_of
 
 Count = Annotated[
     int, typer.Option("--n-samples", "-n", metavar="N", help="How many rows, at least 1.")
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE,...",
+        help="Of a model fitted with a condition: the value of each of its columns.",
+    ),
 ]
 Noise = Annotated[
     bool,
@@ -22,6 +29,7 @@ def sample(
     model: ModelFile,
     output: Table,
     n_samples: Count = 1,
+    condition: Condition = None,
     noise: Noise = True,
     random_state: Seed = None,
     as_json: Json = False,
@@ -35,10 +43,26 @@ def sample(
     --------
     $ narrows sample model.safetensors -n 1000 -o rows.csv
     $ narrows sample model.safetensors -n 1000 --seed 0 --no-noise -o means.npy
+    $ narrows sample model.safetensors -n 1000 --condition electron,2.5 -o rows.csv
     """
     _data.check_table(output)
     import narrows
 
     estimator = narrows.load(model)
-    found = estimator.sample(n_samples, noise=noise, random_state=random_state)
+    known = None if condition is None else _values(estimator, condition)
+    found = estimator.sample(n_samples, condition=known, noise=noise, random_state=random_state)
     _data.write(output, found, names_of(estimator, found), as_json)
+
+
+def _values(estimator: Any, text: str) -> list[Any]:
+    """Return the values of a condition: categories as the fit had them, else numbers."""
+    columns = () if estimator._conditions is None else estimator._conditions.columns
+    known = {str(category): category for c in columns for category in c.categories or ()}
+    return [known.get(value, _number(value)) for value in text.split(",")]
+
+
+def _number(value: str) -> float | str:
+    try:
+        return float(value)
+    except ValueError:
+        return value
