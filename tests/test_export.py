@@ -26,7 +26,7 @@ from narrows import (
 )
 from narrows.export import onnx as module
 from narrows.export._graph import PARTS, Graph, prediction
-from narrows.export._operators import log_gamma
+from narrows.export._special import log_gamma
 from narrows.export.onnx import export
 from own_networks import Decoder, Encoder
 

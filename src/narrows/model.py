@@ -190,7 +190,7 @@ class Model(Learner):
 
         Of a single restart, in scaled units; missing entries do not count.
         """
-        n, n_rows, raw = len(noise), len(batch), self.encoder(batch.x[None])
+        n, n_rows, raw = len(noise), batch.x.shape[0], self.encoder(batch.x[None])
         draws = noise.expand(n, n_rows, -1).reshape(1, n * n_rows, -1)
         latent = self._latent(raw.repeat(1, n, 1), torch.ones_like(self._masks[:1]), draws.to(raw))
         loss = self._loss_from(batch.repeated(n), latent.features)

@@ -33,7 +33,7 @@ TOLERANCE = 1e-5
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 N_ROWS = 16  # of a comparison
 LEVELLED = ("decoder", "reconstruction")
-IN_UNITS = ("reconstruction", "prediction")
+IN_UNITS = ("reconstruction", "samples", "prediction")
 
 
 def export(
@@ -65,7 +65,13 @@ def export(
         - "encoder": `codes` from `rows`, as `transform`;
         - "decoder": `rows` from `codes`, as `inverse_transform`;
         - "reconstruction": `reconstruction` from `rows`, as `reconstruct`;
-        - "score": `score` from `rows` (and `target`, if the fit had one), as `score_samples`.
+        - "score": `score` from `rows` (and `target`, if the fit had one), as `score_samples`;
+          where the code is a distribution, each row is decoded from 64 codes at once;
+        - "sampler": `samples`, of a model with a prior: the means that codes drawn from the prior
+          are decoded to, as `sample(noise=False)` before `fit_density`. The numbers that codes
+          are made of are inputs: `noise` of shape (rows, numbers), standard normal, and where the
+          prior has several members `uniform` of shape (rows,), uniform from 0 to 1, whose place
+          among the cumulated shares of the members tells which one a code is drawn from.
 
         Several that read rows go into one graph, with an output each. Of a classifier or regressor
         it is "prediction": `predict_proba`, questions side by side, or `predict`.
@@ -146,15 +152,15 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
                 f"part={name!r} is not known.{nearest(str(name), known)} "
                 f"Known are: {', '.join(known)}."
             )
-    if "score" in names and inner._model.blueprint.posterior is not None:
+    if "sampler" in names and inner._model.prior is None:
         raise ValueError(
-            f"The score of {type(inner).__name__} is a bound over many codes for each row, which "
-            "has no graph. Write part=('encoder', 'reconstruction')."
+            f"{type(inner).__name__} has no prior to draw codes from. Write part='decoder', and "
+            "give it codes from model.fit_density(X).density_.sample(n)."
         )
     if not names or len({known[name].inputs[0] for name in names}) > 1:
         raise ValueError(
             f"part={part!r} must be one part, or several that read the same. "
-            "Write one file for the decoder and one for the others."
+            "Write decoder and sampler to files of their own."
         )
     return inner, {name: known[name] for name in names}
 
@@ -293,6 +299,10 @@ def _example(inner: BaseAutoencoder, graph: Graph, rows: Any, target: Any) -> di
             given["target"] = targets.read(0, len(targets))
     if "codes" in graph.inputs:
         given["codes"] = inner.transform(source(given["rows"]))
+    rng = np.random.default_rng(1)
+    for name, draw in (("noise", rng.standard_normal), ("uniform", rng.random)):
+        if name in graph.inputs:
+            given[name] = draw((N_ROWS, *graph.inputs[name][0]))
     return {name: given[name].astype(types[name]) for name in graph.inputs}
 
 
