@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from narrows.export import _special
@@ -24,6 +25,7 @@ class InOperators(TorchFunctionMode):
         torch.lgamma: _special.log_gamma,
         torch.digamma: _special.digamma,
         torch.special.log_ndtr: _special.log_ndtr,
+        functional.softplus: _special.softplus,
         gamma_from: _special.gamma_from,
     }
 

@@ -1,4 +1,4 @@
-"""Special functions in operators that ONNX has, computed in double precision."""
+"""Special functions in operators that ONNX has in double precision, as most are computed."""
 
 import math
 from functools import cache
@@ -58,6 +58,20 @@ def digamma(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 def _steps(y: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape 8"]:
     return y.unsqueeze(-1) + torch.arange(8, device=y.device)
+
+
+def softplus(
+    x: Float[Tensor, "*shape"], beta: float = 1.0, threshold: float = 20.0
+) -> Float[Tensor, "*shape"]:
+    """Return ``ln(1 + exp(βx)) / β``, or x where βx is above the threshold, in x's precision.
+
+    Examples
+    --------
+    >>> softplus(torch.tensor([-1.0, 0.0, 100.0]))
+    tensor([  0.3133,   0.6931, 100.0000])
+    """
+    y = x * beta
+    return torch.where(y > threshold, x, (y.clamp_min(0) + torch.log1p((-y.abs()).exp())) / beta)
 
 
 def log_ndtr(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
