@@ -137,13 +137,10 @@ def _stencil(
 ) -> tuple[Int[Tensor, "*shape"], Float[Tensor, "*shape point"]]:
     """Return the first of the grid points around a position, and Lagrange's weights of all."""
     first = (at - (_ORDER / 2 - 1)).floor().clamp(0, n - _ORDER)
-    off, points = (at - first).unsqueeze(-1), np.arange(_ORDER)
-    weights = torch.ones_like(off)
-    for j in points:  # (off - j) / (i - j) for each other point i
-        others = np.where(points == j, np.inf, points - j)
-        shift = np.where(points == j, 1.0, -j / others)
-        weights = weights * (off * torch.from_numpy(1 / others) + torch.from_numpy(shift))
-    return first.long(), weights
+    middle, powers = (_ORDER - 1) / 2, np.arange(float(_ORDER))
+    to_weights = np.linalg.inv(np.vander(powers - middle, increasing=True))
+    off = (at - first - middle).unsqueeze(-1) ** torch.from_numpy(powers)
+    return first.long(), off @ torch.from_numpy(to_weights)
 
 
 def _last() -> float:
