@@ -67,11 +67,11 @@ def export(
         - "reconstruction": `reconstruction` from `rows`, as `reconstruct`;
         - "score": `score` from `rows` (and `target`, if the fit had one), as `score_samples`;
           where the code is a distribution, each row is decoded from 64 codes at once;
-        - "sampler": `samples`, of a model with a prior: the means that codes drawn from the prior
-          are decoded to, as `sample(noise=False)` before `fit_density`. The numbers that codes
-          are made of are inputs: `noise` of shape (rows, numbers), standard normal, and where the
-          prior has several members `uniform` of shape (rows,), uniform from 0 to 1, whose place
-          among the cumulated shares of the members tells which one a code is drawn from.
+        - "sampler": `samples` from `noise` of shape (rows, numbers), standard normal, of a model
+          with a prior: the means that codes of the prior are decoded to, as `sample(noise=False)`
+          before `fit_density`; the likelihood's own noise is not added. A prior of several
+          members also reads `uniform` of shape (rows,), uniform from 0 to 1: a row's code comes
+          from the first member whose share, with the shares of those before it, exceeds it.
 
         Several that read rows go into one graph, with an output each. Of a classifier or regressor
         it is "prediction": `predict_proba`, questions side by side, or `predict`.
