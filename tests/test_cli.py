@@ -532,7 +532,7 @@ MISTAKES = [
     (
         ["export", "m.safetensors", "--to", "m.onnx", "--part", "encoder,scores"],
         "--part scores is not known. Did you mean 'score'? "
-        "Known are: encoder, decoder, reconstruction, score.",
+        "Known are: encoder, decoder, reconstruction, score, sampler.",
     ),
     (
         ["demo", "--out", "X.csv"],

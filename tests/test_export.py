@@ -4,12 +4,14 @@ import json
 import re
 import sys
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
-from scipy.special import gammaln
+from scipy import special
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
@@ -23,11 +25,14 @@ from narrows import (
     Recurrent,
     StackedClassifier,
     StackedRegressor,
+    VariationalAutoencoder,
 )
+from narrows import parts as known
+from narrows.export import _special
 from narrows.export import onnx as module
 from narrows.export._graph import PARTS, Graph, prediction
-from narrows.export._operators import log_gamma
 from narrows.export.onnx import export
+from narrows.nn.posterior import Posterior
 from own_networks import Decoder, Encoder
 
 onnx = pytest.importorskip("onnx")
@@ -39,14 +44,24 @@ TINY = {"hidden_layer_sizes": (4,), "max_epochs": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_registry():
-    """Build the exporter's table of operators once, not for every file."""
+def _exporter():
+    """Build the exporter's table of operators once, not for every file.
+
+    Shapes are not checked while it follows a graph: to broadcast them would fix the number of rows.
+    """
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
+    followed = torch.export.export
+
+    def unchecked(*args, **settings):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+            return followed(*args, **settings)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib))
-        )
+        once = staticmethod(cache(ONNXRegistry.from_torchlib))
+        patch.setattr(ONNXRegistry, "from_torchlib", once)
+        patch.setattr(torch.export, "export", unchecked)
         yield
 
 
@@ -134,11 +149,6 @@ EVERY = {short_name(each): each for each in estimators(**quick(**TINY))}
 EVERY_WRITTEN = [name for name in EVERY if name in WRITTEN or name not in CASES]
 
 
-def rows_of(model):
-    """The parts that read rows: the score of a distribution has no graph."""
-    return ROWS if model._model.blueprint.posterior is None else ROWS[:-1]
-
-
 @cache
 def fitted(name):
     """An estimator whose layers all count, as at the start some are 0, and rows."""
@@ -161,7 +171,7 @@ def case(request, tmp_path_factory):
     """A fitted estimator, rows, and the graph of what reads rows."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     model, X = fitted(request.param)
-    return model, X, path, export(model, path, part=WRITTEN.get(request.param, rows_of(model)))
+    return model, X, path, export(model, path, part=WRITTEN.get(request.param, ROWS))
 
 
 def assert_right(found, model, rows):
@@ -180,7 +190,7 @@ def assert_right(found, model, rows):
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in WRITTEN])
 def test_a_graph_computes_what_the_estimator_does(name):
     model, X = fitted(name)
-    parts = tuple(PARTS[part] for part in rows_of(model))
+    parts = tuple(PARTS[part] for part in ROWS)
     graph = Graph(model, parts, model._level(None), torch.float64).eval()
     outputs = [part.output for part in parts]
     with torch.no_grad():
@@ -231,21 +241,98 @@ def test_a_graph_names_what_it_holds(case):
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_the_score_of_a_distribution_has_no_graph(tmp_path):
-    sentence = (
-        "The score of VariationalAutoencoder is a bound over many codes for each row, which has no "
-        "graph. Write part=('encoder', 'reconstruction')."
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
-        export(fitted("VariationalAutoencoder-none")[0], tmp_path / "s.onnx", part="score")
-
-
 def test_codes_give_reconstructions_of_a_level(tmp_path):
     model, X = fitted("HierarchicalAutoencoder-shared")
     export(model, tmp_path / "d.onnx", part="decoder", level=2)
     codes = model.transform(X[:7])
     found = run(tmp_path / "d.onnx", codes=codes)["reconstruction"]
     assert_same(found, model.inverse_transform(codes, level=2))
+
+
+# Distributions
+
+FAMILIES = [c for c in known.PARTS["code"] if isinstance(known.resolve("code", c), Posterior)]
+PRIORS = [*known.PARTS["prior"]]
+ARCHITECTURES = {
+    "dense": (table, {"hidden_layer_sizes": (4,)}),
+    "convolutional": (lambda: series((5, 6)), {"architecture": Convolutional((2,))}),
+    "recurrent": (lambda: padded((3, 2)), {"architecture": Recurrent("lstm", 3)}),
+}
+
+
+@cache
+def variational(posterior, prior, architecture="dense"):
+    """A model whose layers and prior have been stirred, and rows."""
+    make, settings = ARCHITECTURES[architecture]
+    X, settings = make(), {**settings, "posterior": posterior, "prior": prior, "missing": "ignore"}
+    model = VariationalAutoencoder(3, **quick(**{**TINY, **settings})).fit(X)
+    stirred(model)
+    return model, X
+
+
+def draws(model, n):
+    """Noise, uniform numbers, and what the model makes of them."""
+    rng, inner = np.random.default_rng(n), model._model
+    with torch.no_grad():
+        members = inner.prior(inner.encoder)
+        posterior, layout = inner.blueprint.posterior, inner.blueprint.layout
+        noise = rng.normal(size=(n, posterior.n_noise(layout))).astype(np.float32)
+        given = {"noise": noise}
+        shares, member = members.log_weight[0].exp().numpy(), np.zeros(n, dtype=int)
+        if len(shares) > 1:
+            given["uniform"] = rng.random(n).astype(np.float32)
+            member = np.searchsorted(shares.cumsum(), given["uniform"], side="right")
+            member = member.clip(max=len(shares) - 1)
+        features = posterior.draw(members.raw[:, member], layout, torch.from_numpy(noise)[None])
+    return given, model._decoded(layout.pairs(features[0]).numpy(), None)
+
+
+def computed(graph, **given):
+    with torch.no_grad():
+        (found,) = graph(*(torch.from_numpy(given[name]) for name in graph.inputs))
+    return found.numpy()
+
+
+def test_every_architecture_is_listed():
+    assert ARCHITECTURES.keys() == known.PARTS["architecture"].keys()
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("posterior", FAMILIES)
+def test_bounds_and_samples_are_those_of_the_estimator(posterior, prior):
+    model, X = variational(posterior, prior)
+    score = Graph(model, (PARTS["score"],), None, torch.float64).eval()
+    sampler = Graph(model, (PARTS["sampler"],), None, torch.float64).eval()
+    for n in (1, 7):
+        assert_same(computed(score, rows=X[:n]), model.score_samples(X[:n]))
+        given, expected = draws(model, n)
+        assert given.keys() == sampler.inputs.keys()
+        assert_same(computed(sampler, **given) - X.mean(0), expected - X.mean(0), X.std(0))
+
+
+@pytest.mark.parametrize(
+    ("posterior", "prior", "architecture"),
+    [*zip(FAMILIES, cycle(PRIORS), cycle(ARCHITECTURES), strict=False)],
+)
+def test_the_score_of_a_distribution_is_its_bound(posterior, prior, architecture, tmp_path):
+    model, X = variational(posterior, prior, architecture)
+    assert export(model, tmp_path / "s.onnx", part="score")["score"] < 1e-5
+    for rows in (X[3:4], X[:7]):
+        assert_same(run(tmp_path / "s.onnx", rows=rows)["score"], model.score_samples(rows))
+
+
+@pytest.mark.parametrize(("prior", "architecture"), [*zip(PRIORS, ARCHITECTURES, strict=True)])
+def test_noise_gives_samples(prior, architecture, tmp_path):
+    model, _ = variational(FAMILIES[0], prior, architecture)
+    assert export(model, tmp_path / "s.onnx", part="sampler")["samples"] < 1e-5
+    for n in (1, 7):
+        given, expected = draws(model, n)
+        found = run(tmp_path / "s.onnx", **given)["samples"]
+        assert_same(found, expected)
+    refused = {name: values.copy() for name, values in given.items()}
+    refused["noise"][2], refused[[*refused][-1]][4] = np.nan, np.inf
+    found = run(tmp_path / "s.onnx", **refused)["samples"].reshape(7, -1)
+    assert np.isnan(found).all(1).nonzero()[0].tolist() == [2, 4]
 
 
 # Rows
@@ -334,9 +421,32 @@ def test_modules_that_cannot_be_followed_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_logarithm_of_gamma():
+# Special functions
+
+
+def test_gamma_and_its_derivative():
     x = np.concatenate([np.logspace(-6, 6, 500), np.arange(1, 30)])
-    np.testing.assert_allclose(log_gamma(torch.tensor(x)), gammaln(x), rtol=1e-9, atol=1e-8)
+    found = _special.log_gamma(torch.tensor(x)), _special.digamma(torch.tensor(x))
+    np.testing.assert_allclose(found[0], special.gammaln(x), rtol=1e-9, atol=1e-8)
+    np.testing.assert_allclose(found[1], special.digamma(x), rtol=1e-9, atol=1e-12)
+
+
+def test_normal_shares_and_softplus():
+    x = np.linspace(-40, 25, 2001)
+    found = _special.log_ndtr(torch.tensor(x)), _special.softplus(torch.tensor(x), 2.0)
+    np.testing.assert_allclose(found[0], special.log_ndtr(x), rtol=1e-12)
+    np.testing.assert_allclose(found[1], np.logaddexp(0, 2 * x) / 2, rtol=1e-8)
+
+
+def test_quantiles_of_gamma_variables():
+    shapes, noise = np.geomspace(0.02, 1e5, 301)[:, None], np.linspace(-7, 7, 201)
+    found = _special.gamma_from(torch.tensor(shapes), torch.tensor(noise))
+    low, high = special.ndtr(noise), special.ndtr(-noise)
+    lower, upper = special.gammaincinv(shapes, low), special.gammainccinv(shapes, high)
+    expected = np.where(noise < 0, lower, upper).clip(1e-30)
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    far = _special.gamma_from(torch.tensor(2.0), torch.tensor([-50.0, 50.0]).double())
+    np.testing.assert_allclose(far, special.gammaincinv(2, [1e-12, 1 - 1e-12]), rtol=1e-4)
 
 
 # Mistakes
@@ -353,17 +463,22 @@ def model():
         (
             {"part": "encodr"},
             "part='encodr' is not known. Did you mean 'encoder'? "
-            "Known are: encoder, decoder, reconstruction, score.",
+            "Known are: encoder, decoder, reconstruction, score, sampler.",
         ),
         (
             {"part": ("encoder", "decoder")},
             "part=('encoder', 'decoder') must be one part, or several that read the same. "
-            "Write one file for the decoder and one for the others.",
+            "Write decoder and sampler to files of their own.",
         ),
         (
             {"level": 1},
             "level=1 is for part='decoder' or part='reconstruction', not for encoder. "
             "Leave it out.",
+        ),
+        (
+            {"part": "sampler"},
+            "Autoencoder has no prior to draw codes from. Write part='decoder', and give it codes "
+            "from model.fit_density(X).density_.sample(n).",
         ),
         (
             {"part": "decoder", "level": 1},

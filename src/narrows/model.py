@@ -139,7 +139,7 @@ class Model(Learner):
 
         Of a single restart, in scaled units; missing entries do not count.
         """
-        n, n_rows = len(noise), len(batch)
+        n, n_rows = len(noise), batch.x.shape[0]
         raw = self._raw(batch.x, batch.condition)
         draws = noise.expand(n, n_rows, -1).reshape(1, n * n_rows, -1)
         latent = self._latent(raw.repeat(1, n, 1), torch.ones_like(self._masks[:1]), draws.to(raw))

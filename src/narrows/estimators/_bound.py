@@ -76,17 +76,24 @@ class PriorGap(NamedTuple):
 
 def elbo(model: Model, batch: Batch, scale: Scale) -> Elbo:
     """Return the bound of each row of a batch, over the same quasi-random codes for each."""
-    noise = _points(_n_noise(model))[:, None]
-    parts, size = [], max(1, _AT_ONCE // (_N_POINTS * _width(model)))
-    for start in range(0, len(batch), size):
-        own = batch[slice(start, start + size)]
-        log_x, log_p, log_q = model.log_densities(own, noise)
-        closed = model.divergences(own)
-        divergence = (log_q - log_p).mean(0) if closed is None else closed[0].sum(-1)
-        volume = log_volume(own, scale) if model.blueprint.likelihood.density else 0.0
-        parts.append(torch.stack([log_x.mean(0) - volume, divergence]))
+    noise, size = points(model), max(1, _AT_ONCE // (_N_POINTS * _width(model)))
+    parts = [
+        terms(model, batch[slice(start, start + size)], noise, scale)
+        for start in range(0, len(batch), size)
+    ]
     found = torch.cat(parts, 1).double().numpy()
     return Elbo(found[0], found[1])
+
+
+def terms(
+    model: Model, batch: Batch, noise: Float[Tensor, "draw 1 noise"], scale: Scale
+) -> Float[Tensor, "2 row"]:
+    """Return the two terms of the bound of each row, over codes made of the same noise."""
+    log_x, log_p, log_q = model.log_densities(batch, noise)
+    closed = model.divergences(batch)
+    divergence = (log_q - log_p).mean(0) if closed is None else closed[0].sum(-1)
+    volume = log_volume(batch, scale) if model.blueprint.likelihood.density else 0.0
+    return torch.stack([log_x.mean(0) - volume, divergence])
 
 
 def log_likelihood(
@@ -162,7 +169,7 @@ def log_volume(batch: Batch, scale: Scale) -> Float[Tensor, " row"]:
     """Return the logarithm of the volume that scaling divides each row's observed values by."""
     log_width = torch.from_numpy(np.log(scale.width)).to(batch.target)
     if batch.observed is None:
-        return log_width.sum().expand(len(batch))
+        return log_width.sum().expand(batch.target.shape[0])
     return batch.observed.to(log_width) @ log_width
 
 
@@ -186,11 +193,12 @@ def refuse_no_density(model: Model, rows: Array) -> None:
             )
 
 
-def _points(n_noise: int) -> Float[Tensor, "point noise"]:
+def points(model: Model) -> Float[Tensor, "point 1 noise"]:
     """Return quasi-random normal numbers, in pairs of either sign, each noise of variance one.
 
     Few enough of them are uncorrelated, too: what is quadratic in them has its exact mean.
     """
+    n_noise = _n_noise(model)
     sobol = torch.quasirandom.SobolEngine(n_noise, scramble=True, seed=0).draw(_N_POINTS // 2)
     half = torch.special.ndtri(sobol.double().clamp(1e-6, 1 - 1e-6))
     if n_noise <= _N_POINTS // 4:
@@ -198,7 +206,7 @@ def _points(n_noise: int) -> Float[Tensor, "point noise"]:
         half = torch.linalg.solve_triangular(torch.linalg.cholesky(moments), half.T, upper=False).T
     else:
         half = half / half.square().mean(0).sqrt()
-    return torch.cat([half, -half])
+    return torch.cat([half, -half])[:, None]
 
 
 def _blocks(n: int, size: int) -> Iterator[int]:

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from narrows._types import Array
 from narrows.data.batches import Batch
 from narrows.data.source import source
+from narrows.estimators import _bound
 from narrows.estimators._rows import Given
 from narrows.export._operators import InOperators, portable
+from narrows.model import Model
+from narrows.nn.prior import Members
 from narrows.nn.scale import Scale
 
 
@@ -189,6 +192,9 @@ class Graph(nn.Module):
         Name, shape of a row and type of each argument.
     """
 
+    points: Tensor
+    cumulated: Tensor
+
     def __init__(
         self, estimator: Any, parts: tuple[Part, ...], level: int | None, dtype: torch.dtype
     ) -> None:
@@ -200,13 +206,20 @@ class Graph(nn.Module):
             "target": (e._target_shape, dtype),
             "codes": ((len(e.get_feature_names_out()),), number),
         }
+        self.model, left_out = portable(e._model, number), set() if e._has_target else {"target"}
+        if self.model.prior is not None:
+            members = self.model.prior(self.model.encoder)
+            self.register_buffer("points", _bound.points(e._model).to(number))
+            self.register_buffer("cumulated", _cumulated(members))
+            known |= {"noise": (self.points.shape[2:], number), "uniform": ((), number)}
+            left_out |= {"uniform"} if members.raw.shape[1] == 1 else set()
         names = dict.fromkeys(name for part in parts for name in part.inputs)
-        self.inputs = {n: known[n] for n in names if n != "target" or e._has_target}
-        self.model = portable(e._model, number)
+        self.inputs = {name: known[name] for name in names if name not in left_out}
         self.layout, self.pairs = e._model.blueprint.layout, e.circular_output == "cos_sin"
         self.sequential, self.has_target = e._sequential, e._has_target
         self.ignores, self.target_shape = e.missing == "ignore", e._target_shape
-        self.target_scaling = Scaling(e._target_scale, (-1,), dtype)
+        self.scale = e._target_scale
+        self.target_scaling = Scaling(self.scale, (-1,), dtype)
         self.reader = Reader(e._input_scale, e._input_mean, e._event_shape, e, dtype, number)
         same = not e._has_target and e._target_scale is e._input_scale
         target = e._target_scale, e._target_mean, e._target_shape
@@ -284,7 +297,49 @@ class Pass:
             target = reader(self.given["target" if self.graph.has_target else "rows"])
         full = not (self.graph.ignores or self.graph.sequential)
         batch = Batch(self.x, target.x, None, None if full else ~target.missing)
-        return _without(self.read.refused | target.refused, -self.graph.model.losses(batch)[0, -1])
+        return _without(self.read.refused | target.refused, self._scored(batch))
+
+    def _scored(self, batch: Batch) -> Float[Tensor, " row"]:
+        """Return minus the losses of rows, or their bound if the code is a distribution."""
+        graph = self.graph
+        if graph.model.prior is None:
+            return -graph.model.losses(batch)[0, -1]
+        reconstruction, divergence = _bound.terms(graph.model, batch, graph.points, graph.scale)
+        return reconstruction - divergence
+
+    def samples(self) -> Float[Tensor, "row ..."]:
+        """Return the means that codes of the prior, made of noise, are decoded to."""
+        graph, noise = self.graph, self.given["noise"]
+        refused, member = ~noise.isfinite().all(1), noise.new_zeros(noise.shape[0]).long()
+        if "uniform" in self.given:
+            uniform = self.given["uniform"]
+            refused = refused | ~((uniform >= 0) & (uniform <= 1))
+            member = _member(uniform, graph.cumulated)
+        features = _from_prior(graph.model, member, noise)
+        return _without(refused, graph.to_data(graph.decoded(features)))
+
+
+def _cumulated(members: Members) -> Float[Tensor, " member"]:
+    """Return the shares of the members, each with those before it."""
+    return members.log_weight[0].double().exp().cumsum(0).to(members.log_weight)
+
+
+def _member(
+    uniform: Float[Tensor, " row"], cumulated: Float[Tensor, " member"]
+) -> Int[Tensor, " row"]:
+    """Return the first member whose cumulated share exceeds each number; or the last one."""
+    return (uniform[:, None] >= cumulated[:-1]).sum(1)
+
+
+def _from_prior(
+    model: Model, member: Int[Tensor, " row"], noise: Float[Tensor, "row noise"]
+) -> Float[Tensor, "row feature"]:
+    """Return features of codes that noise makes of members of the prior."""
+    posterior = model.blueprint.posterior
+    if posterior is None or model.prior is None:
+        raise TypeError(f"{model.blueprint.code!r} has no prior.")
+    raw = model.prior(model.encoder).raw[:, member]
+    return posterior.draw(raw, model.blueprint.layout, noise[None])[0]
 
 
 def _without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) -> Tensor:
@@ -314,7 +369,18 @@ def _expected_score(estimator: Any, given: Mapping[str, Array], level: int | Non
     targets = source(given["target"]) if "target" in given else rows
     with torch.no_grad():
         batches = list(estimator._batches(Given(rows, targets)))
-        return np.concatenate([-estimator._model.losses(b)[0, -1].numpy() for b in batches])
+        return np.concatenate([estimator._score_rows(batch) for batch in batches])
+
+
+def _expected_samples(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
+    model, noise = estimator._model, torch.from_numpy(given["noise"])
+    uniform = (
+        torch.from_numpy(given["uniform"]) if "uniform" in given else noise.new_zeros(len(noise))
+    )
+    with torch.no_grad():
+        member = _member(uniform, _cumulated(model.prior(model.encoder)))
+        features = _from_prior(model, member, noise.to(estimator._dtype))
+    return estimator._to_data(estimator._outputs(features, level, None))
 
 
 def prediction(single: bool) -> Part:
@@ -336,4 +402,5 @@ PARTS = {
     "decoder": Part(("codes",), "reconstruction", Pass.decoded_codes, _expected_decoded),
     "reconstruction": Part(("rows",), "reconstruction", Pass.reconstruction, _expected_rows),
     "score": Part(("rows", "target"), "score", Pass.score, _expected_score),
+    "sampler": Part(("noise", "uniform"), "samples", Pass.samples, _expected_samples),
 }

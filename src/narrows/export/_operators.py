@@ -1,47 +1,36 @@
 """Networks in operators that ONNX has."""
 
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from narrows.export import _special
 from narrows.model import Model
 from narrows.nn.modules import ModuleNetwork
+from narrows.nn.prior import Members, PriorNetwork
 from narrows.nn.recurrent import Cells, RecurrentDecoder, RecurrentEncoder
+from narrows.nn.simplex import gamma_from
 
 
 class InOperators(TorchFunctionMode):
-    """Functions of torch that ONNX lacks, in operators that it has."""
+    """Functions that ONNX lacks, or has in single precision only, in operators that it has."""
+
+    instead: ClassVar[dict[Any, Callable[..., Tensor]]] = {
+        torch.lgamma: _special.log_gamma,
+        torch.digamma: _special.digamma,
+        torch.special.log_ndtr: _special.log_ndtr,
+        functional.softplus: _special.softplus,
+        gamma_from: _special.gamma_from,
+    }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.lgamma:
-            return log_gamma(*args)
-        return func(*args, **(kwargs or {}))
-
-
-def log_gamma(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return ln Γ(x) for x > 0, computed in double precision.
-
-    Stirling's series (Abramowitz & Stegun 1964, 6.1.41) at x + 8, and the way there:
-    ``ln Γ(x) = ln Γ(x + 8) - ln(x (x + 1) ... (x + 7))``.
-
-    Examples
-    --------
-    >>> log_gamma(torch.tensor([0.5, 1.0, 5.0]))
-    tensor([0.5724, 0.0000, 3.1781])
-    """
-    y = x.double()
-    steps = y.unsqueeze(-1) + torch.arange(8, device=x.device)
-    z = y + 8
-    over = z.reciprocal()
-    series = over * (1 / 12 - over * over * (1 / 360 - over * over / 1260))
-    high = (z - 0.5) * z.log() - z + (series + 0.5 * math.log(2 * math.pi))
-    return (high - steps.log().sum(-1)).to(x.dtype)
+        return self.instead.get(func, func)(*args, **(kwargs or {}))
 
 
 def portable(model: Model, dtype: torch.dtype) -> Model:
@@ -54,12 +43,33 @@ def portable(model: Model, dtype: torch.dtype) -> Model:
         Of its weights.
     """
     copied = model.select(0).to(dtype)
+    if copied.prior is not None:
+        with torch.no_grad():
+            copied.prior = Known(copied.prior(copied.encoder))
     for network in (copied.encoder, copied.decoder):
         if isinstance(network, ModuleNetwork):
             setattr(copied, network.name, Direct(network))
         elif isinstance(network, RecurrentEncoder | RecurrentDecoder):
             network.cells = RecurrentOperators(network.cells)  # type: ignore[assignment]
     return copied
+
+
+class Known(PriorNetwork):
+    """Members of a prior, which nothing moves any more."""
+
+    raw: Tensor
+    log_weight: Tensor
+
+    def __init__(self, members: Members) -> None:
+        super().__init__()
+        self.register_buffer("raw", members.raw.detach())
+        self.register_buffer("log_weight", members.log_weight.detach())
+
+    def reset(self, generators: Sequence[torch.Generator]) -> None:
+        """Do nothing."""
+
+    def forward(self, encode: Callable[[Tensor], Tensor]) -> Members:
+        return Members(self.raw, self.log_weight)
 
 
 class Direct(nn.Module):

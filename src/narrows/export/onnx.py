@@ -33,7 +33,7 @@ TOLERANCE = 1e-5
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 N_ROWS = 16  # of a comparison
 LEVELLED = ("decoder", "reconstruction")
-IN_UNITS = ("reconstruction", "prediction")
+IN_UNITS = ("reconstruction", "samples", "prediction")
 
 
 def export(
@@ -65,7 +65,13 @@ def export(
         - "encoder": `codes` from `rows`, as `transform`;
         - "decoder": `rows` from `codes`, as `inverse_transform`;
         - "reconstruction": `reconstruction` from `rows`, as `reconstruct`;
-        - "score": `score` from `rows` (and `target`, if the fit had one), as `score_samples`.
+        - "score": `score` from `rows` (and `target`, if the fit had one), as `score_samples`;
+          where the code is a distribution, each row is decoded from 64 codes at once;
+        - "sampler": `samples` from `noise` of shape (rows, numbers), standard normal, of a model
+          with a prior: the means that codes of the prior are decoded to, as `sample(noise=False)`
+          before `fit_density`; the likelihood's own noise is not added. A prior of several
+          members also reads `uniform` of shape (rows,), uniform from 0 to 1: a row's code comes
+          from the first member whose share, with the shares of those before it, exceeds it.
 
         Several that read rows go into one graph, with an output each. Of a classifier or regressor
         it is "prediction": `predict_proba`, questions side by side, or `predict`.
@@ -137,6 +143,11 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
     elif isinstance(estimator, BaseAutoencoder):
         check_is_fitted(estimator)
         inner, known = estimator, PARTS
+        if inner._conditions is not None:
+            raise ValueError(
+                "The model was fitted with a condition, which graphs do not read. Export a model "
+                "of its own for each category, or call it in Python."
+            )
     else:
         raise TypeError(_foreign(estimator))
     names = list(known)[:1] if part is None else [part] if isinstance(part, str) else list(part)
@@ -146,15 +157,15 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
                 f"part={name!r} is not known.{nearest(str(name), known)} "
                 f"Known are: {', '.join(known)}."
             )
-    if "score" in names and inner._model.blueprint.posterior is not None:
+    if "sampler" in names and inner._model.prior is None:
         raise ValueError(
-            f"The score of {type(inner).__name__} is a bound over many codes for each row, which "
-            "has no graph. Write part=('encoder', 'reconstruction')."
+            f"{type(inner).__name__} has no prior to draw codes from. Write part='decoder', and "
+            "give it codes from model.fit_density(X).density_.sample(n)."
         )
     if not names or len({known[name].inputs[0] for name in names}) > 1:
         raise ValueError(
             f"part={part!r} must be one part, or several that read the same. "
-            "Write one file for the decoder and one for the others."
+            "Write decoder and sampler to files of their own."
         )
     return inner, {name: known[name] for name in names}
 
@@ -293,6 +304,10 @@ def _example(inner: BaseAutoencoder, graph: Graph, rows: Any, target: Any) -> di
             given["target"] = targets.read(0, len(targets))
     if "codes" in graph.inputs:
         given["codes"] = inner.transform(source(given["rows"]))
+    rng = np.random.default_rng(1)
+    for name, draw in (("noise", rng.standard_normal), ("uniform", rng.random)):
+        if name in graph.inputs:
+            given[name] = draw((N_ROWS, *graph.inputs[name][0]))
     return {name: given[name].astype(types[name]) for name in graph.inputs}
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from scipy.special import gammaincinv, ndtr
 from torch import Tensor
+from torch.overrides import wrap_torch_function
 
 from narrows.nn.code import Code, Layout
 from narrows.nn.posterior import (
@@ -248,6 +249,7 @@ def _log_ratios(n: int) -> Float[Tensor, "share ratio"]:
     return basis
 
 
+@wrap_torch_function(lambda shape, noise: (shape, noise))
 def gamma_from(shape: Tensor, noise: Tensor) -> Tensor:
     """Return gamma variables of a shape > 0 from standard normal noise, with their gradient.
 

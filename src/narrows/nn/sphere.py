@@ -55,14 +55,14 @@ class PowerSphericalCode(Posterior, Code):
         return F.normalize(features, dim=-1, eps=1e-6)
 
     def draw(self, raw: Raw, layout: Layout, noise: Float[Tensor, "restart row noise"]) -> Features:
-        a, b = _shapes(raw, layout)
-        one, two = gamma_from(a, noise[..., :1]), gamma_from(b, noise[..., 1:2])
+        shapes = torch.cat(_shapes(raw, layout), -1)
+        one, two = gamma_from(shapes, noise[..., :2]).split(1, -1)
         along = (one - two) / (one + two)
         across = F.normalize(noise[..., 2:], dim=-1) * (1 - along.square()).clamp_min(1e-12).sqrt()
         return _reflected(torch.cat([along, across], -1), _direction(raw))
 
     def log_density(self, features: Draws, raw: Given, layout: Layout) -> Densities:
-        cosine = (features * _direction(raw)).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1)
+        cosine = (features * _direction(raw)).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1.0)
         return _kappa(raw) * torch.log1p(cosine) - _log_normaliser(raw, layout)
 
     def divergence(self, raw: Raw, layout: Layout) -> Parts:
