@@ -274,8 +274,8 @@ def test_passes_and_files_keep_it(tmp_path):
 def test_graphs_refuse_it(fitted, tmp_path):
     export = pytest.importorskip("narrows.export.onnx").export
     message = (
-        "The model was fitted with a condition, which graphs do not read. Export a model of its own "
-        "for each category, or call it in Python."
+        "The model was fitted with a condition, which graphs do not read. Export a model of its "
+        "own for each category, or call it in Python."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         export(fitted, tmp_path / "m.onnx")
