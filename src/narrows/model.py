@@ -13,6 +13,7 @@ from narrows.data.batches import Batch
 from narrows.engine.loop import Learner
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
+from narrows.nn.critic import Critic
 from narrows.nn.latent import Latent, drawn, sample
 from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels, Ordering
@@ -62,6 +63,7 @@ class Blueprint:
     target_shape: tuple[int, ...]
     prior: Prior | None = None
     n_draws: int = 1
+    critic: Critic | None = None
 
     @property
     def posterior(self) -> Posterior | None:
@@ -90,6 +92,11 @@ class Blueprint:
         """Names of the terms of the objective: "reconstruction", then the penalties."""
         last = ("importance",) if self.n_draws > 1 else ()
         return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties), *last)
+
+    @property
+    def trained_names(self) -> tuple[str, ...]:
+        """Names of the terms that training reports: those of a contest with a critic as well."""
+        return (*self.term_names, *(() if self.critic is None else ("critic", "adversarial")))
 
 
 class Model(Learner):
@@ -124,6 +131,8 @@ class Model(Learner):
         if b.posterior is not None:
             prior = b.prior or StandardPrior()
             self.prior = prior.build(b.posterior, b.layout, b.n_values, n_restarts)
+        self.critic = None if b.critic is None else b.critic.build(b.layout, n_restarts)
+        self.keeps_last = b.critic is not None and b.critic.strength > 0
         for penalty in b.penalties:
             penalty.check(self.encoder.n_hidden, b.posterior is not None)
         self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
@@ -142,7 +151,7 @@ class Model(Learner):
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
-        for network in (self.encoder, self.decoder, self.prior):
+        for network in (self.encoder, self.decoder, self.prior, self.critic):
             if network is not None:
                 network.reset(generators)
 
