@@ -291,7 +291,8 @@ def test_codes_follow_the_prior(prior):
     """By the test on the training rows, where codes of a plain autoencoder do not."""
     X = surface(np.random.default_rng(0), 600)
     settings = {"max_epochs": 60, "batch_size": 100, "hidden_layer_sizes": (64,)}
-    model = AdversarialAutoencoder(prior=prior, random_state=0, **settings).fit(X)
+    model = AdversarialAutoencoder(prior=prior, learning_rate=5e-3, random_state=0, **settings)
+    model.fit(X)
     assert model.prior_test(X).p_value > 0.01
     plain = clone(model).set_params(strength=0, max_epochs=5).fit(X)
     assert plain.prior_test(X).p_value < 0.01
@@ -301,9 +302,9 @@ def test_a_circle_of_codes_is_filled_evenly():
     rng = np.random.default_rng(0)
     angle = rng.vonmises(0, 1, 500)
     X = np.column_stack([np.cos(angle), np.sin(angle), np.cos(2 * angle)])
-    settings = {"circular": [0], "max_epochs": 60, "batch_size": 50, "random_state": 0}
+    settings = {"circular": [0], "max_epochs": 60, "batch_size": 50, "learning_rate": 5e-3}
     prior = UniformSampler(-np.pi, np.pi)
-    model = AdversarialAutoencoder(1, prior=prior, **settings).fit(X)
+    model = AdversarialAutoencoder(1, prior=prior, random_state=0, **settings).fit(X)
     length = abs(np.exp(1j * model.transform(X)).mean())
     assert length < 0.1 < abs(np.exp(1j * angle).mean())
     assert model.score(X) > 0.95

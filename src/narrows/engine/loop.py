@@ -185,7 +185,7 @@ def fit(
     except KeyboardInterrupt:
         warnings.warn(
             f"Training was interrupted after {len(history.train_loss)} epochs; "
-            "the best weights so far are kept.",
+            f"the {'last' if keeps_last else 'best'} weights so far are kept.",
             stacklevel=2,
         )
     finally:

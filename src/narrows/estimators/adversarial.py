@@ -39,13 +39,14 @@ class AdversarialAutoencoder(BaseAutoencoder):
     Each step has three phases, each with an optimiser of its own, for the encoder e, the decoder D
     and the critic's logit c (Makhzani, Shlens, Jaitly, Goodfellow & Frey 2015, arXiv:1511.05644)::
 
-        "reconstruction" and penalties   loss(t, D(e(x)))                           moves e and D
-        "critic"        -½ E[ln σ(c(z))] - ½ E[ln(1 - σ(c(e(x))))], z from the prior   moves c
-        "adversarial"   -E[ln σ(c(e(x)))]                                              moves e
+        "reconstruction"   loss(t, D(e(x))) and the penalties            moves e and D
+        "critic"           -½ E[ln σ(c(z))] - ½ E[ln(1 - σ(c(e(x))))]    moves c
+        "adversarial"      -E[ln σ(c(e(x)))]                             moves e
 
-    These are the terms of ``history_["train_loss"]``; the last two are ln 2 = 0.69 where the critic
-    cannot tell. As they do not compare between epochs, the weights are the last ones: validation
-    rows choose the restart, by the first phase, and `patience` does not count.
+    with draws z from the prior, as many as rows. These are the terms of ``history_["train_loss"]``;
+    the last two are ln 2 = 0.69 where the critic cannot tell. As they do not compare between
+    epochs, the weights are the last ones: validation rows choose the restart, by the first phase,
+    and `patience` does not count.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
     penalties : sequence of str or Penalty, default=()
         Terms added to the reconstruction: "l1", "contractive", "decorrelation".
     <network>
-    <training>
+    <slow training>
 
     Attributes
     ----------
@@ -112,7 +113,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         architecture: str | Architecture | None = None,
         max_epochs: int = 200,
         batch_size: int = 128,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 2e-3,
         n_init: int = 1,
         random_state: Any = None,
         verbose: int = 0,
