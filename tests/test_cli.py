@@ -114,6 +114,7 @@ def test_every_parameter_of_every_estimator_and_part_is_an_option() -> None:
     for axis, known in PARTS.items():
         for part, path in known.items():
             above = f"penalties.{part.replace('_', '-')}" if axis == "penalty" else axis
+            above = "prior" if axis == "sampler" else above
             wanted |= {f"{above}.{name}" for name in parameters(path)}
     assert not wanted - written
 

@@ -369,7 +369,7 @@ def test_results_are_json_and_a_figure() -> None:
             "There is no model 'Autoencodr'. Did you mean 'Autoencoder'? "
             "Known are: Autoencoder, HierarchicalAutoencoder, SparseAutoencoder, "
             "ContractiveAutoencoder, DenoisingAutoencoder, StackedAutoencoder, "
-            "VariationalAutoencoder.",
+            "VariationalAutoencoder, AdversarialAutoencoder.",
         ),
         (
             {"models": [PCA()]},

@@ -12,6 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 import narrows
 from narrows import (
+    AdversarialAutoencoder,
     Autoencoder,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
@@ -131,6 +132,16 @@ def test_every_prior_learns_beside_a_condition(prior):
     model = VariationalAutoencoder(1, prior=prior, max_epochs=2, random_state=0)
     model.fit(X, condition=C)
     assert np.isfinite(model.elbo(X, condition=C).total).all()
+
+
+def test_codes_that_follow_a_prior_read_it_too():
+    model = AdversarialAutoencoder(1, max_epochs=30, random_state=0).fit(X, condition=C)
+    assert model.fve(X, condition=C)[-1] > 0.9
+    assert 0 <= model.critic_accuracy(X, condition=C) <= 1
+    assert model.critic_score(X, condition=C).shape == (N,)
+    assert 0 <= model.prior_test(X[:100], condition=C[:100]).p_value <= 1
+    drawn = model.sample(2000, condition=["b", 2.0], random_state=0)
+    np.testing.assert_allclose(drawn.mean(0), SHIFT[KIND == "b"][0] + [0, 0, 0, 2.0], atol=0.4)
 
 
 def test_several_draws_keep_rows_and_conditions_together():

@@ -17,6 +17,7 @@ _WHERE = {
     "DenoisingAutoencoder": "narrows.estimators.denoising",
     "StackedAutoencoder": "narrows.estimators.stacked",
     "VariationalAutoencoder": "narrows.estimators.variational",
+    "AdversarialAutoencoder": "narrows.estimators.adversarial",
     "StackedClassifier": "narrows.estimators.supervised",
     "StackedRegressor": "narrows.estimators.supervised",
     "OutlierDetector": "narrows.estimators.outliers",
@@ -38,6 +39,10 @@ _WHERE = {
     "StandardPrior": "narrows.nn.prior",
     "MixturePrior": "narrows.nn.prior",
     "VampPrior": "narrows.nn.prior",
+    "NormalSampler": "narrows.nn.sampler",
+    "MixtureSampler": "narrows.nn.sampler",
+    "UniformSampler": "narrows.nn.sampler",
+    "RingSampler": "narrows.nn.sampler",
     "Collective": "narrows.nn.ordering",
     "Boosted": "narrows.nn.ordering",
     "Shared": "narrows.nn.ordering",
@@ -77,6 +82,7 @@ if TYPE_CHECKING:
     from narrows.data.views import lagged as lagged
     from narrows.data.views import windows as windows
     from narrows.engine.training import Training as Training
+    from narrows.estimators.adversarial import AdversarialAutoencoder as AdversarialAutoencoder
     from narrows.estimators.autoencoder import Autoencoder as Autoencoder
     from narrows.estimators.code_regressor import CodeRegressor as CodeRegressor
     from narrows.estimators.contractive import ContractiveAutoencoder as ContractiveAutoencoder

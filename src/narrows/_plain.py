@@ -8,6 +8,14 @@ import numpy as np
 
 from narrows import parts
 
+# Settings that may be functions, and what stands for these in a file
+_SAMPLER = "narrows.nn.sampler:UnkeptSampler"
+_UNKEPT = {
+    "corruption": "narrows.corruption:Unkept",
+    "prior": _SAMPLER,
+    "critic__sampler": _SAMPLER,
+}
+
 
 def plain(name: str, value: Any) -> Any:
     """Return a setting as names, finite numbers and parts.
@@ -23,9 +31,9 @@ def plain(name: str, value: Any) -> Any:
         return ()
     if isinstance(value, np.random.RandomState | np.random.Generator):
         return None
-    if name == "corruption" and callable(value) and not parts.listed(value):
-        # Training alone needs it: what it was called is enough to load and score.
-        return parts.load("narrows.corruption:Unkept")(_title(value))
+    if name in _UNKEPT and callable(value) and not parts.listed(value):
+        # What it was called is enough to load and score.
+        return parts.load(_UNKEPT[name])(_title(value))
     if isinstance(value, parts.Part):
         own = value.get_params(deep=False)
         return type(value)(**{key: plain(f"{name}__{key}", own[key]) for key in own})
@@ -58,8 +66,8 @@ def _items(name: str, settings: Any) -> Any:
     return {key: plain(f"{name}[{key!r}]", value) for key, value in settings.items()}
 
 
-def _title(corruption: Any) -> str:
-    function = getattr(corruption, "function", corruption)
+def _title(part: Any) -> str:
+    function = getattr(part, "function", part)
     return str(getattr(function, "__name__", type(function).__name__))
 
 

@@ -8,6 +8,7 @@ import torch
 from narrows.corruption import Corruption
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
+from narrows.nn.critic import Critic
 from narrows.nn.ordering import Ordering
 from narrows.nn.posterior import Posterior
 from narrows.nn.prior import Prior
@@ -56,6 +57,7 @@ class Blueprint:
     prior: Prior | None = None
     n_draws: int = 1
     n_condition: int = 0
+    critic: Critic | None = None
 
     @property
     def posterior(self) -> Posterior | None:
@@ -94,3 +96,8 @@ class Blueprint:
         """Names of the terms of the objective: "reconstruction", then the penalties."""
         last = ("importance",) if self.n_draws > 1 else ()
         return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties), *last)
+
+    @property
+    def trained_names(self) -> tuple[str, ...]:
+        """Names of the terms that training reports: those of a contest with a critic as well."""
+        return (*self.term_names, *(() if self.critic is None else ("critic", "adversarial")))

@@ -51,6 +51,8 @@ class Model(Learner):
         if b.posterior is not None:
             prior = b.prior or StandardPrior()
             self.prior = prior.build(b.posterior, b.layout, b.n_read, n_restarts)
+        self.critic = None if b.critic is None else b.critic.build(b.layout, n_restarts)
+        self.keeps_last = b.critic is not None and b.critic.strength > 0
         for penalty in b.penalties:
             penalty.check(self.encoder.n_hidden, b.posterior is not None)
         self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
@@ -69,7 +71,7 @@ class Model(Learner):
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
-        for network in (self.encoder, self.decoder, self.prior):
+        for network in (self.encoder, self.decoder, self.prior, self.critic):
             if network is not None:
                 network.reset(generators)
 

@@ -36,6 +36,12 @@ PARTS: dict[str, dict[str, str]] = {
         "mixture": "narrows.nn.prior:MixturePrior",
         "vamp": "narrows.nn.prior:VampPrior",
     },
+    "sampler": {
+        "normal": "narrows.nn.sampler:NormalSampler",
+        "mixture": "narrows.nn.sampler:MixtureSampler",
+        "uniform": "narrows.nn.sampler:UniformSampler",
+        "ring": "narrows.nn.sampler:RingSampler",
+    },
     "ordering": {
         "none": "narrows.nn.ordering:Unordered",
         "collective": "narrows.nn.ordering:Collective",
@@ -81,6 +87,7 @@ ESTIMATORS: dict[str, str] = {
     "DenoisingAutoencoder": "narrows.estimators.denoising:DenoisingAutoencoder",
     "StackedAutoencoder": "narrows.estimators.stacked:StackedAutoencoder",
     "VariationalAutoencoder": "narrows.estimators.variational:VariationalAutoencoder",
+    "AdversarialAutoencoder": "narrows.estimators.adversarial:AdversarialAutoencoder",
 }
 
 # Of codes, fitted after training: no part of a model, but kept in its file.
@@ -118,7 +125,7 @@ def load(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def resolve(axis: str, choice: Any) -> Any:
+def resolve(axis: str, choice: Any, argument: str | None = None) -> Any:
     """Return the part of an axis that a user chose by name or as an object.
 
     Parameters
@@ -127,6 +134,8 @@ def resolve(axis: str, choice: Any) -> Any:
         A key of `PARTS`.
     choice : str, Part or None
         A name from the list of the axis, a part, or None for the first of the axis.
+    argument : str, optional
+        What errors call it, if not by the axis.
 
     Raises
     ------
@@ -141,20 +150,20 @@ def resolve(axis: str, choice: Any) -> Any:
     >>> resolve("likelihood", "poisson")
     Poisson()
     """
-    known = PARTS[axis]
+    known, argument = PARTS[axis], argument or axis
     if choice is None:
         choice = next(iter(known))
     if isinstance(choice, str):
         if choice not in known:
             raise ValueError(
-                f"{axis}={choice!r} is not known.{nearest(choice, known)} "
+                f"{argument}={choice!r} is not known.{nearest(choice, known)} "
                 f"Known are: {', '.join(known)}."
             )
         return load(known[choice])()
     base = load(next(iter(known.values()))).__mro__[1]
     if isinstance(choice, type) or not isinstance(choice, base):
         raise TypeError(
-            f"{axis}={choice!r} is not {_article(axis)}. "
+            f"{argument}={choice!r} is not {_article(axis)}. "
             f"Write one of the names {', '.join(known)}, or an object such as "
             f"{load(next(reversed(known.values()))).__name__}()."
         )
@@ -227,6 +236,8 @@ def _article(noun: str) -> str:
 _SETTINGS = {
     "training": "narrows.engine.training:Training",
     "unkept": "narrows.corruption:Unkept",
+    "unkept_sampler": "narrows.nn.sampler:UnkeptSampler",
+    "critic": "narrows.nn.critic:Critic",
     "mixed": "narrows.objective.mixed:Mixed",
     "headed": "narrows.nn.headed:Headed",
     "modules": "narrows.nn.modules:Modules",

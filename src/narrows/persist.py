@@ -53,7 +53,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
     "sha256": str,
 }
 _AXES = ("architecture", "code", "ordering", "likelihood", "penalties")
-_LATER = ("prior", "n_draws")  # not in the files of the first versions
+_LATER = ("prior", "n_draws", "critic")  # not in the files of the first versions
 _HISTORY = ("train_loss", "validation_loss", "learning_rate", "best_epoch", "best_loss")
 _NETWORKS = ("model.", "stream.", "phases.", "density.")
 _DTYPES = ("F32", "F64", "I64")
@@ -293,8 +293,11 @@ def _stream_arrays(estimator: Any) -> dict[str, Array]:
     stream = getattr(estimator, "_stream", None)
     if stream is None:
         return {}
-    moments = (stream.optimizer or {"state": {}})["state"].get(0, {})
-    arrays = _named("stream.optimizer", {k: v for k, v in moments.items() if v is not None})
+    arrays: dict[str, Array] = {}
+    for number, optimizer in enumerate(stream.optimizers):
+        moments = optimizer["state"].get(0, {})
+        name = f"stream.optimizer.{number}" if number else "stream.optimizer"
+        arrays |= _named(name, {k: v for k, v in moments.items() if v is not None})
     if stream.model is not estimator._ensemble:
         arrays |= _named("stream.model", stream.model.state_dict())
     return arrays
@@ -514,6 +517,8 @@ def _model(blueprint: "Blueprint", n_restarts: Any, arrays: dict[str, Array]) ->
         networks: list[torch.nn.Module] = [*b.architecture.build(b.sizes(n))]
         if b.posterior is not None and b.prior is not None:
             networks.append(b.prior.build(b.posterior, b.layout, b.n_read, n))
+        if b.critic is not None:
+            networks.append(b.critic.build(b.layout, n))
     if sum(p.numel() for network in networks for p in network.parameters()) > total:
         raise ValueError("The sizes of the network exceed its tensors.")
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}
@@ -545,7 +550,7 @@ def _check_shapes(arrays: dict[str, Array], model: "Model") -> None:
         "input_mean": n_values,
         "target_mean": n_outputs,
         "fve_restarts": (*n_restarts, model.n_levels),
-        "history.train_loss": (*n_epochs, len(b.term_names), *n_restarts),
+        "history.train_loss": (*n_epochs, len(b.trained_names), *n_restarts),
         "history.validation_loss": (*n_losses, *n_restarts),
         "history.learning_rate": n_epochs,
         "history.best_epoch": n_restarts,
@@ -576,7 +581,6 @@ def _stream(estimator: Any, settings: dict[str, Any], arrays: dict[str, Array]) 
     """Return the state of `partial_fit`."""
     import torch
 
-    from narrows.engine.player import Player
     from narrows.engine.training import Training
 
     seeds = [
@@ -586,15 +590,10 @@ def _stream(estimator: Any, settings: dict[str, Any], arrays: dict[str, Array]) 
     model, own = estimator._ensemble, _below("model", arrays)
     if own:
         model = _model(model.blueprint, len(seeds) - 1, own)
-    player = Player(
-        model, model.n_restarts, estimator.training or Training(), estimator.learning_rate
-    )
-    player.release()
     moments = {name: torch.tensor(a) for name, a in _below("optimizer", arrays).items()}
-    wrong = [name for name, m in moments.items() if m.shape not in ((), player.flat.shape)]
-    if wrong or len(seeds) != model.n_restarts + 1:
-        raise ValueError("The state of the optimiser does not fit the network.")
+    if len(seeds) != model.n_restarts + 1:
+        raise ValueError("The seeds of the passes do not fit the network.")
     stream = parts.load(_STREAM)(model, seeds)
     stream.n_passes = count("n_passes", settings["n_passes"], sys.maxsize)
-    stream.optimizer = player.optimizer.state_dict() | {"state": {0: moments} if moments else {}}
+    stream.resume(moments, estimator.training or Training(), estimator.learning_rate)
     return stream

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from narrows.engine.callbacks import Epoch
-from narrows.engine.player import Best, Player
+from narrows.engine.player import Best, Phase, Player, players_of
 from narrows.engine.training import Training
 
 
@@ -36,10 +36,14 @@ class Learner(nn.Module):
         How much of the training is over, from 0 to 1: parts may change with it.
     settled : float
         The share of the training after which no part changes any more.
+    keeps_last : bool
+        Whether the last weights are the ones to keep, as where losses of different epochs do not
+        compare; patience then does not count.
     """
 
     progress: float = 1.0
     settled: float = 0.0
+    keeps_last: bool = False
 
 
 @dataclass
@@ -88,7 +92,7 @@ def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:
 
 def train_epoch(
     model: Learner,
-    player: Player,
+    players: Sequence[Player],
     batches: Iterable[Any],
     progress: Iterable[float],
     kind: str,
@@ -98,7 +102,8 @@ def train_epoch(
     Parameters
     ----------
     model : Learner
-    player : Player
+    players : sequence of Player
+        They move in turn, each by losses computed after the moves of those before.
     batches : iterable
     progress : iterable of float
         Of each step, from 0 to 1.
@@ -109,9 +114,12 @@ def train_epoch(
     losses = []
     for batch, share in zip(batches, progress, strict=True):
         model.progress = share
-        terms = model(batch)
-        player.step(terms, schedule(kind, share))
-        losses.append(torch.stack([term.detach() for term in terms]))
+        found: list[Tensor] = []
+        for player in players:
+            terms = player.phase.terms(batch)
+            player.step(terms, schedule(kind, share))
+            found += [term.detach() for term in terms]
+        losses.append(torch.stack(found))
     return torch.stack(losses).cpu()
 
 
@@ -120,23 +128,26 @@ def fit(
     train: Batched,
     validation: Batched | None,
     *,
+    phases: Sequence[Phase],
     settings: Training,
     learning_rate: float,
     max_epochs: int,
     generator: torch.Generator,
-    term_names: Sequence[str],
     callbacks: Sequence[Callable[[Epoch], str | None]] = (),
 ) -> History:
-    """Train the restarts of a model and leave each with its best weights.
+    """Train the restarts of a model and leave each with its best weights, or its last.
 
-    A restart whose loss becomes NaN or infinite stops learning, with a warning; if all do, the run
-    ends and the history says why. Patience counts from when the model has settled.
+    The terms of the first phase are the objective; validation rows are judged by what the model
+    itself returns. A restart whose loss becomes NaN or infinite stops learning, with a warning; if
+    all do, the run ends and the history says why. Patience counts from when the model has settled.
     """
     start = mean_loss(model, train if validation is None else validation)
     history = History(validation_loss=[start])
     n_restarts = len(start)
-    player = Player(model, n_restarts, settings, learning_rate)
-    patience = None if validation is None else settings.patience
+    players = players_of(phases, n_restarts, settings, learning_rate)
+    names, n_terms = [name for phase in phases for name in phase.names], len(phases[0].names)
+    keeps_last = validation is None or model.keeps_last
+    patience = None if keeps_last else settings.patience
     settled = math.ceil(model.settled * max_epochs)
     best = Best(list(model.state_dict().values()), start.nan_to_num(math.inf, math.inf), patience)
     n_steps = len(train) * max_epochs
@@ -146,10 +157,10 @@ def fit(
             steps = range((number - 1) * len(train), number * len(train))
             progress = [step / n_steps for step in steps]
             shuffled = train.shuffled(generator)
-            losses = train_epoch(model, player, shuffled, progress, settings.lr_schedule)
+            losses = train_epoch(model, players, shuffled, progress, settings.lr_schedule)
             still = alive & losses.isfinite().all(0).all(0)
             if not still.equal(alive):
-                lost = failure(losses[:, :, alive], number, term_names)
+                lost = failure(losses[:, :, alive], number, names)
                 if not still.any():
                     history.failure = lost
                     alive = still
@@ -161,27 +172,29 @@ def fit(
                 )
             alive = still
             mean = losses.mean(0)
-            held = mean.sum(0) if validation is None else mean_loss(model, validation)
-            rate = player.optimizer.param_groups[0]["lr"]
+            objective = mean[:n_terms].sum(0)
+            held = objective if validation is None else mean_loss(model, validation)
+            rate = players[0].optimizer.param_groups[0]["lr"]
             history.train_loss.append(mean)
             history.validation_loss.append(held)
             history.learning_rate.append(rate)
             out_of_patience = best.update(held.nan_to_num(math.inf, math.inf), number, settled)
-            epoch = Epoch(number, max_epochs, mean.sum(0), held, rate, model)
+            epoch = Epoch(number, max_epochs, objective, held, rate, model)
             if "stop" in [callback(epoch) for callback in callbacks] or out_of_patience:
                 break
     except KeyboardInterrupt:
         warnings.warn(
             f"Training was interrupted after {len(history.train_loss)} epochs; "
-            "the best weights so far are kept.",
+            f"the {'last' if keeps_last else 'best'} weights so far are kept.",
             stacklevel=2,
         )
     finally:
-        best.restore(torch.ones_like(alive) if validation is not None else ~alive)
-        player.release()
+        best.restore(~alive if keeps_last else torch.ones_like(alive))
+        for player in players:
+            player.release()
         model.eval()
         history.best_epoch, history.best_loss = best.epoch, best.loss
-        if validation is None:
+        if keeps_last:
             history.best_epoch[alive] = len(history.train_loss)
             history.best_loss[alive] = history.validation_loss[-1][alive]
     return history

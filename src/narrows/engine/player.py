@@ -1,6 +1,9 @@
-"""A player: parameters and the optimiser that moves them, as one flat tensor."""
+"""Players: parameters and the optimisers that move them, as one flat tensor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,38 +14,64 @@ from narrows.engine.training import OPTIMIZERS, Training
 _FUSED = (Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
-class Player:
-    """Parameters of a module, moved together.
+@dataclass(frozen=True)
+class Phase:
+    """One part of a training step: what it computes, and what that moves.
 
-    While training, all parameters are views of one flat tensor, so that the optimiser takes one
-    fused step. `release` gives each parameter its own memory again.
+    Attributes
+    ----------
+    terms : callable
+        Maps a batch to losses of shape (restart,), one per term.
+    parameters : sequence of nn.Parameter
+        Each leads with an axis that restarts divide.
+    names : sequence of str
+        Of the terms.
+    rate : float
+        Multiple of the learning rate.
+    """
+
+    terms: Callable[[Any], list[Tensor]]
+    parameters: Sequence[nn.Parameter]
+    names: Sequence[str]
+    rate: float = 1.0
+
+
+class Player:
+    """The parameters of a phase, moved together.
+
+    While training they are views of one flat tensor, so that the optimiser takes one fused step.
+    `release` gives each parameter its own memory again.
 
     Parameters
     ----------
-    module : nn.Module
+    phase : Phase
+    flat : Tensor
+        Its parameters, one after another.
     n_restarts : int
-        Every parameter leads with an axis that restarts divide.
     settings : Training
     learning_rate : float
     """
 
     def __init__(
-        self, module: nn.Module, n_restarts: int, settings: Training, learning_rate: float
+        self,
+        phase: Phase,
+        flat: Tensor,
+        n_restarts: int,
+        settings: Training,
+        learning_rate: float,
     ) -> None:
-        self.parameters = list(module.parameters())
+        self.phase = phase
+        self.parameters = list(phase.parameters)
         self.n_restarts = n_restarts
         self.clip_norm = settings.clip_norm
-        self.learning_rate = learning_rate
+        self.learning_rate = learning_rate * phase.rate
         self.ones: list[Tensor] = []
-        sizes = [parameter.numel() for parameter in self.parameters]
-        self.flat = torch.cat([parameter.data.flatten() for parameter in self.parameters])
-        for parameter, view in zip(self.parameters, self.flat.split(sizes), strict=True):
-            parameter.data = view.view_as(parameter)
-        self.flat.grad = torch.zeros_like(self.flat)
+        self.flat = flat
+        self.flat.grad = torch.zeros_like(flat)
         optimizer = OPTIMIZERS[settings.optimizer]
         fused = {"fused": True} if optimizer in _FUSED else {}
         self.optimizer = optimizer(
-            [self.flat], lr=learning_rate, weight_decay=settings.weight_decay, **fused
+            [self.flat], lr=self.learning_rate, weight_decay=settings.weight_decay, **fused
         )
 
     def step(self, losses: Sequence[Tensor], rate: float) -> None:
@@ -77,6 +106,29 @@ class Player:
         norm = sum(row.square().sum(1) for row in rows)
         factor = (bound / torch.as_tensor(norm).sqrt().clamp_min(1e-30)).clamp_max(1)
         return tuple(row * factor[:, None] for row in rows)
+
+
+def players_of(
+    phases: Sequence[Phase], n_restarts: int, settings: Training, learning_rate: float
+) -> list[Player]:
+    """Return a player for each phase; the parameters of all are views of one flat tensor.
+
+    Parameters stand there in the order in which the phases name them first, and those of a phase
+    must follow one another.
+    """
+    parameters = list(dict.fromkeys(own for phase in phases for own in phase.parameters))
+    sizes = [parameter.numel() for parameter in parameters]
+    flat = torch.cat([parameter.data.flatten() for parameter in parameters])
+    for parameter, view in zip(parameters, flat.split(sizes), strict=True):
+        parameter.data = view.view_as(parameter)
+    first = dict(zip(parameters, accumulate(sizes, initial=0), strict=False))
+    players = []
+    for phase in phases:
+        start = first[phase.parameters[0]]
+        size = sum(parameter.numel() for parameter in phase.parameters)
+        own = flat[start : start + size]
+        players.append(Player(phase, own, n_restarts, settings, learning_rate))
+    return players
 
 
 class Best:

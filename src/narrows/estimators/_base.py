@@ -139,7 +139,8 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             self.phases_ = settings.choice.schedule.start(model, recipe, task, children[1:])
             history = settings.choice.schedule.tune(model, recipe, task, children[1:])
         self._keep(model, history, task)
-        _guards.warn_collapse(self._model, task.train[: _fitting.EVALUATION_ROWS])
+        for warn in (_guards.warn_collapse, _guards.warn_told_apart):
+            warn(self._model, task.train[: _fitting.EVALUATION_ROWS])
         return history
 
     def partial_fit(
@@ -276,7 +277,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         self.__dict__.pop("density_", None)
         self._ensemble, self._best = model, int(history.best_loss.argmin())
         self.n_iter_ = len(history.train_loss)
-        self.history_ = _fitting.as_arrays(history, len(model.blueprint.term_names))
+        self.history_ = _fitting.as_arrays(history, len(model.blueprint.trained_names))
         batch = task.train if task.validation is None else task.validation
         self.fve_restarts_ = self._fve(model, [batch])
         if not _checks.training_of(self).keep_restarts:

@@ -21,10 +21,12 @@ from narrows.estimators._fitting import Recipe
 from narrows.estimators._stacking import LAYERS, LayerWise
 from narrows.nn.architecture import Architecture
 from narrows.nn.code import Code, Layout
+from narrows.nn.critic import Critic
 from narrows.nn.dense import Dense
 from narrows.nn.headed import Headed
 from narrows.nn.ordering import Ordering
 from narrows.nn.prior import Prior
+from narrows.nn.sampler import CustomSampler, Sampler, UnkeptSampler
 from narrows.nn.scale import SCALES, Moments, Scale, scale_from
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.mixed import Mixed
@@ -48,6 +50,7 @@ class Choice:
     schedule: LayerWise | None = None
     prior: Prior | None = None
     n_draws: int = 1
+    critic: Critic | None = None
 
     @property
     def free(self) -> bool:
@@ -55,7 +58,8 @@ class Choice:
         how = self.disturbance if self.schedule is None else self.schedule.disturbance
         added = self.penalties if self.schedule is None else self.schedule.penalties
         predicts = isinstance(self.architecture, Headed)
-        return how is None and not added and self.code.elementwise and not predicts
+        free = how is None and not added and self.code.elementwise and not predicts
+        return free and self.critic is None
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,7 @@ class Checked:
             c.prior,
             c.n_draws,
             n_condition,
+            c.critic,
         )
         return Recipe(
             blueprint,
@@ -219,6 +224,7 @@ def choose(
     likelihood: Any = None,
     prior: Any = None,
     n_draws: int = 1,
+    critic: Critic | None = None,
 ) -> Choice:
     """Return the parts that the common settings and an estimator's own ones name.
 
@@ -254,7 +260,26 @@ def choose(
         schedule,
         None if prior is None else clone(resolve("prior", prior)),
         n_draws,
+        critic,
     )
+
+
+def sampler(prior: Any) -> Sampler:
+    """Return what draws from a prior that is named, a part, or a function."""
+    if callable(prior) and not isinstance(prior, Part | type):
+        prior = CustomSampler(prior)
+    found: Sampler = clone(resolve("sampler", prior, "prior"))
+    return found
+
+
+def sampler_of(estimator: Any) -> Sampler:
+    """Return what draws from the prior of a fitted model, set anew where a file did not keep it."""
+    b = estimator._model.blueprint
+    kept: Sampler = b.critic.sampler
+    if isinstance(kept, UnkeptSampler):
+        kept = sampler(estimator.prior)
+        kept.check(b.layout.n_components)
+    return kept
 
 
 def disturbed(

@@ -139,6 +139,7 @@ _MARKS = {
     "<stack attributes>": _STACK_ATTRIBUTES,
     "<network>": _PARAMETERS,
     "<training>": _TRAINING,
+    "<slow training>": _TRAINING.replace("default=5e-3", "default=2e-3"),
     "<attributes>": _ATTRIBUTES,
 }
 

@@ -12,11 +12,12 @@ from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 from torch import Tensor
 
+from narrows import adversarial
 from narrows.blueprint import Blueprint, Disturbance
 from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
-from narrows.engine.player import Player
+from narrows.engine.player import Phase, players_of
 from narrows.engine.training import Training
 from narrows.estimators._starting import start_as_pca
 from narrows.model import Model
@@ -81,9 +82,11 @@ def learn(
 
     The seeds are one for the order of batches, then one per restart. A restart that starts as PCA
     and whose gain on the validation rows is in doubt (`_certain`) returns to its start: with few
-    validation rows, or heavy tails, the best of many epochs wins by luck.
+    validation rows, or heavy tails, the best of many epochs wins by luck. A model that keeps its
+    last weights asks for more than that loss tells, and stays.
     """
     start_is_pca = _starts_as_pca(recipe) and recipe.blueprint.code.linear
+    start_is_pca &= not model.keeps_last
     if task.validation is None or not start_is_pca:
         return train(model, recipe, task, seeds)
     before = _row_objective(model, recipe, task.validation, seeds)
@@ -161,17 +164,21 @@ def train(
             model,
             Batches(task.train.to(where), recipe.batch_size),
             held,
+            phases=_phases(model, recipe, devices.generators(noise, where, stream=2)),
             settings=recipe.training,
             learning_rate=recipe.learning_rate,
             max_epochs=recipe.max_epochs,
             generator=devices.generators([order], torch.device("cpu"))[0],
-            term_names=recipe.blueprint.term_names,
             callbacks=[*recipe.training.callbacks, *watching],
         )
 
 
+def _phases(model: Model, recipe: Recipe, generators: tuple[torch.Generator, ...]) -> list[Phase]:
+    return adversarial.phases(model, recipe.blueprint.critic, recipe.learning_rate, generators)
+
+
 class Stream:
-    """A model that is trained pass by pass, with the state of its optimiser.
+    """A model that is trained pass by pass, with the states of its optimisers.
 
     Parameters
     ----------
@@ -184,7 +191,25 @@ class Stream:
         self.model = model
         self.seeds = seeds
         self.n_passes = 0
-        self.optimizer: dict[str, Any] | None = None
+        self.optimizers: list[dict[str, Any]] = []
+
+    def resume(self, moments: dict[str, Tensor], training: Training, learning_rate: float) -> None:
+        """Take the states of the optimisers from a file, those after the first by number.
+
+        Raises
+        ------
+        ValueError
+            If they are of other sizes than the network.
+        """
+        phases = adversarial.phases(self.model, self.model.blueprint.critic, learning_rate)
+        players = players_of(phases, self.model.n_restarts, training, learning_rate)
+        for number, player in enumerate(players):
+            player.release()
+            own = _numbered(moments, number)
+            if any(moment.shape not in ((), player.flat.shape) for moment in own.values()):
+                raise ValueError("The state of the optimiser does not fit the network.")
+            state = player.optimizer.state_dict() | {"state": {0: own} if own else {}}
+            self.optimizers.append(state)
 
     def pass_over(self, recipe: Recipe, task: Task) -> loop.History:
         """Take one step per batch of the rows; return the losses of the pass.
@@ -196,30 +221,39 @@ class Stream:
         before = {name: kept.clone() for name, kept in self.model.state_dict().items()}
         with _placed(self.model, recipe, noise) as where:
             rows = Batches(task.train.to(where), recipe.batch_size)
-            player = Player(
-                self.model, self.model.n_restarts, recipe.training, recipe.learning_rate
-            )
-            if self.optimizer is not None:
-                player.optimizer.load_state_dict(self.optimizer)
+            phases = _phases(self.model, recipe, devices.generators(noise, where, stream=2))
+            n, rate = self.model.n_restarts, recipe.learning_rate
+            players = players_of(phases, n, recipe.training, rate)
+            for player, state in zip(players, self.optimizers, strict=False):
+                player.optimizer.load_state_dict(state)
             generator = devices.generators([order], torch.device("cpu"))[0]
             shuffled, shares = rows.shuffled(generator), [progress] * len(rows)
-            losses = loop.train_epoch(self.model, player, shuffled, shares, kind)
-            player.release()
+            losses = loop.train_epoch(self.model, players, shuffled, shares, kind)
+            for player in players:
+                player.release()
         self.model.eval()
-        mean, failure = losses.mean(0), loop.failure(losses, 1, recipe.blueprint.term_names)
+        mean, failure = losses.mean(0), loop.failure(losses, 1, recipe.blueprint.trained_names)
+        objective = mean[: len(recipe.blueprint.term_names)].sum(0)
         if failure is None:
-            self.optimizer = player.optimizer.state_dict()
+            self.optimizers = [player.optimizer.state_dict() for player in players]
             self.n_passes += 1
         else:
             self.model.load_state_dict(before)
         return loop.History(
             [mean],
-            [mean.sum(0)],
+            [objective],
             [recipe.learning_rate * loop.schedule(kind, progress)],
             torch.full((mean.shape[1],), self.n_passes),
-            mean.sum(0).nan_to_num(math.inf, math.inf),
+            objective.nan_to_num(math.inf, math.inf),
             failure,
         )
+
+
+def _numbered(moments: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    """Return the moments of one optimiser; the names of those of the first have no number."""
+    start = f"{number}." if number else ""
+    named = {name.removeprefix(start): m for name, m in moments.items() if name.startswith(start)}
+    return {name: moment for name, moment in named.items() if "." not in name}
 
 
 def as_arrays(history: loop.History, n_terms: int) -> dict[str, np.ndarray]:

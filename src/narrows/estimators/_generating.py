@@ -16,6 +16,7 @@ from narrows._errors import nearest
 from narrows._types import Array
 from narrows.data import sequences
 from narrows.engine.devices import generators
+from narrows.estimators._checks import sampler_of
 from narrows.estimators._densities import Density, check_whole
 from narrows.estimators._fitting import seeds
 from narrows.model import Model
@@ -208,13 +209,16 @@ class Generating(ABC):
             codes = torch.from_numpy(self.density_.sample(n, np.random.default_rng(seed)))
             features = model.blueprint.layout.features(codes)
             return model.blueprint.code.project(features, model.blueprint.layout).to(self._dtype)
+        own = generators([seed], torch.device("cpu"))
+        if model.critic is not None:
+            return sampler_of(self).features(n, model.blueprint.layout, own)[0].to(self._dtype)
         if model.prior is None:
             raise NotFittedError(
                 f"This {type(self).__name__} has no prior to draw codes from, and no density of "
                 "its codes was fitted. Write model.fit_density(X) first."
             )
         with torch.no_grad():
-            return model.drawn_from_prior(n, generators([seed], torch.device("cpu")))[0]
+            return model.drawn_from_prior(n, own)[0]
 
     def interpolate(
         self, a: Any, b: Any, n_steps: int = 10, *, kind: str = "linear", condition: Any = None

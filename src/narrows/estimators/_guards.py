@@ -11,6 +11,7 @@ import torch
 
 from narrows._errors import NonFiniteLossError
 from narrows._types import Array
+from narrows.adversarial import accuracy
 from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.engine.loop import History
@@ -18,8 +19,9 @@ from narrows.estimators import _rows
 from narrows.model import Model
 from narrows.objective.likelihoods import Likelihood
 
-# Nats of divergence below which a component says nothing
-_COLLAPSED = 0.01
+# Nats of divergence below which a component says nothing; share of codes and draws told apart
+# above which codes do not follow their prior
+_COLLAPSED, _TOLD_APART = 0.01, 0.95
 
 
 @contextmanager
@@ -87,3 +89,21 @@ def warn_collapse(model: Model, rows: Batch) -> None:
         "a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'.",
         stacklevel=5,
     )
+
+
+def warn_told_apart(model: Model, rows: Batch) -> None:
+    """Warn if the critic of a model that was trained against it tells codes from draws."""
+    b = model.blueprint
+    if b.critic is None or not model.keeps_last:
+        return
+    with torch.no_grad():
+        codes = model.encode(rows.x, rows.condition)
+    own = torch.Generator().manual_seed(0)
+    share = float(accuracy(model, codes, b.critic.sampler.features(len(rows), b.layout, [own])))
+    if share > _TOLD_APART:
+        warnings.warn(
+            f"The critic tells {share:.0%} of codes and draws of the prior apart: codes do not "
+            "follow it. Write a larger max_epochs or strength, a smaller critic_learning_rate, or "
+            "fewer components.",
+            stacklevel=5,
+        )

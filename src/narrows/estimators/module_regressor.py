@@ -19,6 +19,7 @@ from narrows.data.arrays import ArraySource
 from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
+from narrows.engine.player import Phase
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.estimators._settings import Settings
@@ -196,11 +197,11 @@ class ModuleRegressor(RegressorMixin, Settings):
                 model,
                 train,
                 held[0] if held else None,
+                phases=[Phase(model, list(model.parameters()), ("squared error",))],
                 settings=training,
                 learning_rate=float(self.learning_rate),
                 max_epochs=int(self.max_epochs),
                 generator=devices.generators([order], torch.device("cpu"))[0],
-                term_names=("squared error",),
                 callbacks=[*training.callbacks, *watching],
             )
         model.give_back(self.module_)
