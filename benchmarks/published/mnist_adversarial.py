@@ -65,8 +65,8 @@ NOTE = (
     "Two components, all 60 000 training digits, 30 epochs at the defaults; all figures on test "
     "digits. p: of the test that codes follow the prior (MMD, 2000 codes and as many draws), the "
     f"median over {N_TESTS} draws with the least; asked: not below 0.01. Critic tells: the share "
-    "of codes and draws that it tells rightly, 0.5 where it cannot. FVE in deviance. Samples without "
-    f"noise beside {N_JUDGED} digits; AUC 0.5 where a classifier cannot tell them from digits."
+    "of codes and draws that it tells rightly, 0.5 where it cannot. FVE in deviance. Samples "
+    f"without noise beside {N_JUDGED} digits; AUC 0.5 where a classifier cannot tell them apart."
 )
 
 if __name__ == "__main__":
