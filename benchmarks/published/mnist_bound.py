@@ -87,9 +87,9 @@ def make(n_draws=(1,), epochs=EPOCHS):
 NOTE = (
     f"784-200-200-50 units ({ACTIVATION}), a normal prior, all 60 000 training digits, whose "
     "pixels are drawn anew in each epoch with the probability that their grey is; one thread. On "
-    f"the way 1000 test digits with 500 samples each, at the end all 10 000 with "
-    f"{N_SAMPLES}, with the standard error over digits. Activation, learning rate and warm-up were chosen by 15 epochs, judged on "
-    "2000 training digits. Published: Burda, Grosse & Salakhutdinov 2016."
+    f"the way 1000 test digits with 500 samples each, at the end all 10 000 with {N_SAMPLES}, with "
+    "the standard error over digits. Activation, learning rate and warm-up were chosen by 15 "
+    "epochs, judged on 2000 training digits. Published: Burda, Grosse & Salakhutdinov 2016."
 )
 
 if __name__ == "__main__":
