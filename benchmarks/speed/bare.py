@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from cases import Clock, halves
+from cases import Clock, halves, layers
 from torch import nn
 
 
@@ -46,6 +46,34 @@ def loop(case, X, n_epochs):
         for rows in torch.randperm(len(X)).split(case.batch_size):
             x = X[rows]
             loss = F.mse_loss(model(x), x)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return _epochs(n_epochs, 1, epoch, per=case.n_steps)
+
+
+def variational_loop(case, X, n_epochs, likelihood):
+    """Time the bare loop of torch on a variational autoencoder."""
+    *there, n_code = case.encoder
+    encoder = layers((*there, 2 * n_code), case.activation)
+    _, decoder = halves(case)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()])
+    X = torch.from_numpy(X)
+    losses = {
+        "bernoulli": lambda out, x: F.binary_cross_entropy_with_logits(out, x, reduction="sum"),
+        "poisson": lambda out, x: F.poisson_nll_loss(
+            F.softplus(out), x, log_input=False, reduction="sum"
+        ),
+    }
+
+    def epoch():
+        for rows in torch.randperm(len(X)).split(case.batch_size):
+            x = X[rows]
+            mean, log_variance = encoder(x).chunk(2, 1)
+            out = decoder(mean + torch.randn_like(mean) * (log_variance / 2).exp())
+            divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum() / 2
+            loss = (losses[likelihood](out, x) + divergence) / len(x)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -19,6 +19,7 @@ class Case:
     activation: str
     batch_size: int
     n_rows: int
+    values: str = "normal"
 
     @property
     def widths(self):
@@ -29,8 +30,12 @@ class Case:
         return -(-self.n_rows // self.batch_size)
 
     def data(self):
-        shape = (self.n_rows, self.encoder[0])
-        return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        rng, shape = np.random.default_rng(0), (self.n_rows, self.encoder[0])
+        if self.values == "shares":
+            return rng.random(shape, dtype=np.float32)
+        if self.values == "counts":
+            return rng.poisson(rng.gamma(0.5, 2.0, shape[1]), shape).astype(np.float32)
+        return rng.standard_normal(shape, dtype=np.float32)
 
     def __str__(self):
         widths = "-".join(map(str, self.widths))

@@ -2,7 +2,7 @@
 
 from cases import Clock
 
-from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training
+from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training, VariationalAutoencoder
 
 HELD_OUT = 0.1
 
@@ -17,6 +17,23 @@ def as_it_comes(case, X, n_epochs, n_init=1, ordering="none"):
     """Time the defaults: a linear path that starts as PCA, a tenth of the rows held out."""
     settings = {"hidden_layer_sizes": case.encoder[1:-1], "activation": case.activation}
     return _epochs(case, X, n_epochs, ordering, HELD_OUT, n_init=n_init, **settings)
+
+
+def variational(case, X, n_epochs, likelihood):
+    """Time a variational autoencoder of the same widths: no linear path, a random start."""
+    dense = Dense(case.encoder[1:-1], case.activation, linear_path=False, init="random")
+    clock = Clock()
+    VariationalAutoencoder(
+        case.encoder[-1],
+        likelihood=likelihood,
+        scale="none",
+        architecture=dense,
+        batch_size=case.batch_size,
+        max_epochs=n_epochs + 1,
+        random_state=0,
+        training=Training(validation_fraction=0.0, patience=None, callbacks=[clock]),
+    ).fit(X)
+    return clock.seconds(case.n_steps)
 
 
 def _epochs(case, X, n_epochs, ordering, held_out, **settings):

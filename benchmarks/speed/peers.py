@@ -13,10 +13,19 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from cases import Case, Clock, halves
+from cases import ACTIVATIONS, Case, Clock, halves, layers
 from torch import nn
 
-PACKAGES = ("torch", "skorch", "pyod", "mlcolvar", "lightning", "pythae", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "skorch",
+    "pyod",
+    "mlcolvar",
+    "lightning",
+    "pythae",
+    "scvi-tools",
+    "scikit-learn",
+)
 
 
 def skorch(case, X, n_epochs, clock):
@@ -86,10 +95,53 @@ def mlcolvar(case, X, n_epochs, clock):
 
 
 def pythae(case, X, n_epochs, clock):
-    from pythae.data.datasets import BaseDataset
     from pythae.models import AE, AEConfig
+
+    encoder, decoder = halves(case)
+    config = AEConfig(input_dim=(case.encoder[0],), latent_dim=case.encoder[-1])
+    inside = _pythae_half("encoder", encoder), _pythae_half("decoder", decoder)
+    return _pythae_trained(AE(config, *inside), case, X, n_epochs, clock)
+
+
+def pythae_vae(case, X, n_epochs, clock):
+    from pythae.models import VAE, VAEConfig
+
+    _, decoder = halves(case)
+    below = nn.Sequential(
+        layers(case.encoder[:-1], case.activation), ACTIVATIONS[case.activation]()
+    )
+    ends = case.encoder[-2:]
+    heads = {"embedding": nn.Linear(*ends), "log_covariance": nn.Linear(*ends)}
+    config = VAEConfig(
+        input_dim=(case.encoder[0],), latent_dim=case.encoder[-1], reconstruction_loss="bce"
+    )
+    decoder = nn.Sequential(decoder, nn.Sigmoid())
+    inside = _pythae_half("encoder", below, heads), _pythae_half("decoder", decoder)
+    return _pythae_trained(VAE(config, *inside), case, X, n_epochs, clock)
+
+
+def _pythae_half(kind, body, heads=None):
+    """Return an encoder or decoder of pythae."""
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    name = {"encoder": "embedding", "decoder": "reconstruction"}[kind]
+
+    class Half({"encoder": BaseEncoder, "decoder": BaseDecoder}[kind]):
+        def __init__(self):
+            super().__init__()
+            self.body = body
+            self.heads = nn.ModuleDict(heads or {name: nn.Identity()})
+
+        def forward(self, x):
+            hidden = self.body(x)
+            return ModelOutput(**{own: head(hidden) for own, head in self.heads.items()})
+
+    return Half()
+
+
+def _pythae_trained(model, case, X, n_epochs, clock):
+    from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
     from pythae.trainers.training_callbacks import TrainingCallback
 
@@ -97,23 +149,6 @@ def pythae(case, X, n_epochs, clock):
         def on_epoch_end(self, training_config, **_):
             clock()
 
-    def half(base, layers, name):
-        class Half(base):
-            def __init__(self):
-                super().__init__()
-                self.layers = layers
-
-            def forward(self, x):
-                return ModelOutput(**{name: self.layers(x)})
-
-        return Half()
-
-    encoder, decoder = halves(case)
-    model = AE(
-        AEConfig(input_dim=(case.encoder[0],), latent_dim=case.encoder[-1]),
-        half(BaseEncoder, encoder, "embedding"),
-        half(BaseDecoder, decoder, "reconstruction"),
-    )
     with tempfile.TemporaryDirectory() as folder:
         settings = BaseTrainerConfig(
             output_dir=folder,
@@ -126,7 +161,41 @@ def pythae(case, X, n_epochs, clock):
     return case.n_steps
 
 
+def scvi(case, X, n_epochs, clock):
+    import anndata
+    import lightning
+    from scvi.model import SCVI
+
+    class Tick(lightning.Callback):
+        def on_train_epoch_end(self, *_):
+            clock()
+
+    cells = anndata.AnnData(X)
+    SCVI.setup_anndata(cells)
+    _, *hidden, n_latent = case.encoder
+    model = SCVI(
+        cells,
+        n_hidden=hidden[0],
+        n_latent=n_latent,
+        n_layers=len(hidden),
+        dropout_rate=0.0,
+        gene_likelihood="poisson",
+        use_batch_norm="none",
+    )
+    model.train(
+        max_epochs=n_epochs,
+        accelerator="cpu",
+        train_size=1.0,
+        batch_size=case.batch_size,
+        callbacks=[Tick()],
+        enable_progress_bar=False,
+        logger=False,
+    )
+    return case.n_steps
+
+
 PEERS = {"skorch": skorch, "PyOD": pyod, "mlcolvar": mlcolvar, "pythae": pythae}
+PEERS |= {"pythae, VAE": pythae_vae, "scvi-tools": scvi}
 
 
 @lru_cache(maxsize=1)
