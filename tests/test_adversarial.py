@@ -222,6 +222,61 @@ def test_the_last_weights_are_kept_and_patience_does_not_count():
     assert model._best == model.history_["best_loss"].argmin()
 
 
+def test_a_restart_that_failed_is_not_chosen():
+    def once(n, rng, calls=[]):  # noqa: B006
+        calls.append(0)
+        return np.full((n, 2), 1e38) if len(calls) == 8 else rng.normal(size=(n, 2))
+
+    model = AdversarialAutoencoder(prior=once, **quick(n_init=3, max_epochs=6))
+    with pytest.warns(UserWarning, match="stop learning; the others go on"):
+        model.fit(table())
+    best = model.history_["best_loss"]
+    assert np.isinf(best).sum() == 1
+    assert np.isfinite(best[model._best])
+    assert model.history_["best_epoch"][model._best] == 6
+
+
+def test_weights_that_the_last_step_broke_are_an_error():
+    settings = quick(max_epochs=1, batch_size=1000)
+    model = AdversarialAutoencoder(strength=1e30, training=settings.pop("training"), **settings)
+    with pytest.raises(NonFiniteLossError, match=r"^The loss .* by the last step of epoch 1\. "):
+        model.fit(table())
+
+
+def test_a_pass_that_fails_changes_nothing():
+    def flaky(n, rng, calls=[]):  # noqa: B006
+        calls.append(0)
+        if len(calls) == 12:
+            raise RuntimeError("no more draws")
+        return rng.normal(size=(n, 2))
+
+    X = table()
+    model = AdversarialAutoencoder(prior=flaky, **quick()).partial_fit(X)
+    weights = [p.clone() for p in model._ensemble.parameters()]
+    with pytest.raises(RuntimeError, match="no more draws"):
+        model.partial_fit(X)
+    assert model.n_iter_ == 1
+    assert not model._ensemble.training
+    for before, after in zip(weights, model._ensemble.parameters(), strict=True):
+        same_bits(before.detach().numpy(), after.detach().numpy())
+
+
+def test_settings_between_passes_leave_the_contest_as_it_was():
+    X = table()
+    model = AdversarialAutoencoder(**quick()).partial_fit(X)
+    model.set_params(prior=MixtureSampler(3, radius=50), penalties=["l1"]).partial_fit(X)
+    objective = model.history_["train_loss"][:, :1].sum(1)
+    np.testing.assert_allclose(model.history_["validation_loss"], objective)
+
+
+def test_layers_of_the_critic_are_copied():
+    sizes = [8]
+    model = AdversarialAutoencoder(critic_layer_sizes=sizes, **quick()).fit(table())
+    score = model.critic_score(table())
+    sizes[0] = 1
+    same_bits(model.restarts_[0].critic_score(table()), score)
+
+
 # Samplers
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
@@ -257,6 +258,44 @@ def test_all_methods_take_it(fitted):
     assert abs(filled[0, 1] - few[0, 1]) < 1
 
 
+def test_weights_are_copies_also_of_amounts():
+    few, known, weight = X[:40], ENERGY[:40], np.tile([1.0, 3.0], 20)
+    settings = {
+        "max_epochs": 5,
+        "batch_size": 200,
+        "random_state": 0,
+        "training": Training(validation_fraction=0, precision="float64"),
+    }
+    weighted = Autoencoder(1, **settings).fit(few, condition=known, sample_weight=weight)
+    copied = np.repeat(np.arange(40), weight.astype(int))
+    copies = Autoencoder(1, **settings).fit(few[copied], condition=known[copied])
+    made = [model.reconstruct(few, condition=known) for model in (weighted, copies)]
+    np.testing.assert_allclose(*made, atol=1e-6)
+
+
+def test_an_amount_that_does_not_vary_has_a_width_of_one():
+    model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=np.full(N, 0.1))
+    assert model._conditions.columns[0].width == 1.0
+
+
+def test_names_of_columns_are_text_and_single_rows_need_none(fitted, tmp_path):
+    column = pd.Series(ENERGY, name=7)
+    model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=column)
+    model.save(tmp_path / "m.safetensors")
+    twin = narrows.load(tmp_path / "m.safetensors")
+    assert [c.name for c in twin._conditions.columns] == ["7"]
+    one = fitted.sample(2, condition=C.iloc[3], random_state=0)
+    assert (one == fitted.sample(2, condition=list(C.iloc[3]), random_state=0)).all()
+    named = {"energy": C.energy[3], "kind": C.kind[3]}
+    assert (one == fitted.sample(2, condition=named, random_state=0)).all()
+
+
+def test_declared_categories_may_be_floats():
+    known = pd.DataFrame({"grade": pd.Categorical(RNG.integers(3, size=N).astype(float))})
+    model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=known)
+    assert model._model.blueprint.n_condition == 3
+
+
 def test_validation_rows_bring_their_own():
     model = Autoencoder(1, max_epochs=3, random_state=0)
     model.fit(X[:300], condition=C[:300], validation=(X[300:], None, C[300:]))
@@ -336,6 +375,43 @@ MISSING = (
             "condition has 3 axes; rows of columns are needed. Write condition.reshape(1, -1).",
         ),
         (
+            lambda m: Autoencoder(1).fit(X, condition=C, validation=X),
+            "validation lacks its condition. Write validation=(X, None, condition), with the "
+            "target in the middle if there is one.",
+        ),
+        (
+            lambda m: Autoencoder(1).fit(X, condition=C, validation=(X,)),
+            "validation has 1 parts. Write (X, target), or (X, target, condition), with None for "
+            "what there is not.",
+        ),
+        (
+            lambda m: Autoencoder(1).fit(X, condition=pd.date_range("2020", periods=N).values),
+            "The column 0 of the condition is np.datetime64('2020-01-01T00:00:00.000000000') in "
+            "row 0, neither a name nor a number. Write it as text, or as a float if it is an "
+            "amount.",
+        ),
+        (
+            lambda m: Autoencoder(1).fit(X, condition=pd.Series(["a", pd.NA] * (N // 2))),
+            "The column 0 of the condition is <NA> in row 1. Fill it, or drop the row.",
+        ),
+        (
+            lambda m: Autoencoder(1).fit(X, condition=pd.concat([C, C], axis=1)),
+            "condition has two columns of one name: kind, energy, kind, energy. Rename one.",
+        ),
+        (
+            lambda m: Autoencoder(1).fit(X, condition=sparse.eye(N)),
+            "condition is a sparse matrix. Write condition.toarray().",
+        ),
+        (
+            lambda m: (
+                Autoencoder(1, max_epochs=1)
+                .fit(X, condition=np.arange(N))
+                .transform(X, condition=2.5)
+            ),
+            "The category 2.5 in row 0, column 0 of the condition, is not one of the fit: 0, 1, 2, "
+            "3, 4, .... Pass one of these; whole numbers that are amounts are floats in fit.",
+        ),
+        (
             lambda m: Autoencoder(1, max_epochs=1).fit(X).transform(X, condition=C),
             "The model was fitted without a condition. Leave condition= out, or fit it again with "
             "one.",
@@ -351,8 +427,8 @@ MISSING = (
         ),
         (
             lambda m: ContractiveAutoencoder(1).fit(X, condition=C),
-            "tied=True leaves the decoder no weights for a condition. Write tied=False, or leave "
-            "condition= out.",
+            "tied=True leaves the decoder no weights for a condition. Write "
+            "architecture=Dense(tied=False), say, or leave condition= out.",
         ),
         (
             lambda m: Autoencoder(

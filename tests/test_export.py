@@ -477,8 +477,8 @@ def model():
         ),
         (
             {"part": "sampler"},
-            "Autoencoder has no prior to draw codes from. Write part='decoder', and give it codes "
-            "from model.fit_density(X).density_.sample(n).",
+            "Autoencoder has no prior that a graph could draw from. Write part='decoder', and give "
+            "it codes from model.fit_density(X).density_.sample(n).",
         ),
         (
             {"part": "decoder", "level": 1},

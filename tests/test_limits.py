@@ -149,7 +149,8 @@ def test_a_circular_component_has_no_jump():
 
 def nothing_added(choice):
     """Whether the reconstruction is all that is asked for: then PCA is a bound."""
-    return not choice.penalties and choice.disturbance is None and choice.schedule is None
+    free = choice.disturbance is None and choice.schedule is None and choice.critic is None
+    return free and not choice.penalties
 
 
 @pytest.mark.filterwarnings("ignore:.*features are constant")
@@ -158,7 +159,7 @@ def test_hostile_data_are_not_worse_than_pca(name):
     """With default settings; the mean over variants and data sets of that kind."""
     gains, (n_train, make) = [], HOSTILE[name]
     promising = [e for e in estimators(random_state=0) if nothing_added(e._choose_parts())]
-    for seed in range(3):
+    for seed in range(2):
         train, test = np.split(make(np.random.default_rng(seed), n_train + 400), [n_train])
         best = pca_fve(train, test, 2)[-1]
         gains += [model.fit(train).score(test) - best for model in promising]

@@ -1,5 +1,6 @@
 """``narrows sample``."""
 
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
@@ -57,12 +58,13 @@ def sample(
 def _values(estimator: Any, text: str) -> list[Any]:
     """Return the values of a condition: categories as the fit had them, else numbers."""
     columns = () if estimator._conditions is None else estimator._conditions.columns
-    known = {str(category): category for c in columns for category in c.categories or ()}
-    return [known.get(value, _number(value)) for value in text.split(",")]
+    pairs = zip_longest(text.split(","), columns[: text.count(",") + 1])
+    return [_value(value, column) for value, column in pairs]
 
 
-def _number(value: str) -> float | str:
+def _value(text: str, column: Any) -> Any:
+    known = {str(category): category for category in (column and column.categories) or ()}
     try:
-        return float(value)
+        return known[text] if text in known else float(text)
     except ValueError:
-        return value
+        return text

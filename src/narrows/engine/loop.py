@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from narrows.engine.callbacks import Epoch
@@ -189,15 +189,31 @@ def fit(
             stacklevel=2,
         )
     finally:
-        best.restore(~alive if keeps_last else torch.ones_like(alive))
+        whole = alive & _finite(model, n_restarts) & history.validation_loss[-1].isfinite()
+        best.restore(~whole if keeps_last else torch.ones_like(alive))
         for player in players:
             player.release()
         model.eval()
         history.best_epoch, history.best_loss = best.epoch, best.loss
         if keeps_last:
-            history.best_epoch[alive] = len(history.train_loss)
-            history.best_loss[alive] = history.validation_loss[-1][alive]
+            _count_last(history, whole)
     return history
+
+
+def _finite(model: Learner, n_restarts: int) -> Bool[Tensor, " restart"]:
+    """Return which restarts have no weight that is NaN or infinite."""
+    rows = [tensor.detach().reshape(n_restarts, -1) for tensor in model.parameters()]
+    return torch.stack([row.isfinite().all(1) for row in rows]).all(0).cpu()
+
+
+def _count_last(history: History, whole: Bool[Tensor, " restart"]) -> None:
+    """Count the last epoch as the best of the restarts that are whole; others are not chosen."""
+    if whole.any():
+        history.best_epoch[whole] = len(history.train_loss)
+        history.best_loss = torch.where(whole, history.validation_loss[-1], math.inf)
+    elif history.failure is None:
+        last = len(history.train_loss)
+        history.failure = f"The loss became NaN or infinite by the last step of epoch {last}."
 
 
 def failure(

@@ -105,10 +105,11 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         """Fit; the scaling and the encoder's start are those of a source, if one is given."""
         settings = _checks.check(self)
         self.__dict__.pop("_stream", None)
-        given = self._learn_rows(X, target, condition, settings)
+        given = self._learn_rows(X, target, settings)
         rows, targets = given.rows, given.targets
         settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=2)
+        given = self._learn_condition(given, condition, weight, settings)
         if settings.choice.schedule is not None and self._has_target:
             _guards.refuse_holes(rows, self)
         children = _fitting.seeds(self.random_state, 2 + self.n_init)
@@ -176,15 +177,12 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
     def _pass_over(self, X: Any, condition: Any, sample_weight: Any) -> None:
         settings = _checks.check(self)
         first = not hasattr(self, "_model")
-        given = (
-            self._learn_rows(X, None, condition, settings)
-            if first
-            else self._given(X, None, condition)
-        )
+        given = self._learn_rows(X, None, settings) if first else self._given(X, None, condition)
         rows, targets = given.rows, given.targets
         settings = settings.placed(targets)
         weight = _rows.weights_of(sample_weight, rows, minimum=1)
         if first:
+            given = self._learn_condition(given, condition, weight, settings)
             self._learn_scales(rows, targets, weight, settings)
         present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
         batch = self._batch(given, weight, present, settings.dtype)
@@ -204,9 +202,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         for name in past.keys() & {"train_loss", "validation_loss", "learning_rate"}:
             self.history_[name] = np.concatenate([past[name], self.history_[name]])
 
-    def _learn_rows(
-        self, X: Any, target: Any, condition: Any, settings: _checks.Checked
-    ) -> _rows.Given:
+    def _learn_rows(self, X: Any, target: Any, settings: _checks.Checked) -> _rows.Given:
         self._sequential = settings.choice.architecture.sequential
         rows = _rows.rows_of(self, X, reset=True, sequential=self._sequential)
         _rows.check_finite("X", rows, self.missing, self._sequential)
@@ -217,17 +213,28 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             targets = _rows.target_rows(target, len(rows), self._sequential)
             _rows.check_finite("target", targets, self.missing, self._sequential)
         self._target_shape = targets.shape
+        return _rows.Given(rows, targets)
+
+    def _learn_condition(
+        self,
+        given: _rows.Given,
+        condition: Any,
+        weight: Array | None,
+        settings: _checks.Checked,
+    ) -> _rows.Given:
+        """Return rows beside their condition, after learning its columns."""
+        self._conditions = None
         if condition is None:
-            self._conditions = None
-            return _rows.Given(rows, targets)
+            return given
         if settings.choice.schedule is not None:
             raise ValueError(
                 "Layers that are trained one by one read no condition. Leave condition= out, or "
                 "write VariationalAutoencoder(...)."
             )
-        self._conditions = Conditions.learned(condition, len(rows))
-        read = self._conditions.encoded(condition, len(rows), settings.dtype)
-        return _rows.Given(rows, targets, read)
+        n_rows = len(given.rows)
+        self._conditions = Conditions.learned(condition, n_rows, weight)
+        read = self._conditions.encoded(condition, n_rows, settings.dtype)
+        return given._replace(condition=read)
 
     def _learn_scales(
         self,
@@ -266,11 +273,25 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         several = isinstance(validation, tuple) or (
             isinstance(validation, list) and self._has_target and len(validation) == 2
         )
-        X, target, *more = validation if several else (validation, None)
-        condition = more[0] if more else None
+        X, target, condition = self._parts(validation) if several else (validation, None, None)
+        if self._conditions is not None and condition is None:
+            raise ValueError(
+                "validation lacks its condition. Write validation=(X, None, condition), with the "
+                "target in the middle if there is one."
+            )
         likelihood, dtype = settings.choice.likelihood, settings.dtype
         known = self._pair(X, target, condition, likelihood, "validation", dtype)
         return self._batch(known, None, None, dtype)
+
+    def _parts(self, validation: Any) -> tuple[Any, Any, Any]:
+        """Return rows, target and condition, None for what there is not."""
+        if len(validation) not in (2, 3):
+            raise ValueError(
+                f"validation has {len(validation)} parts. Write (X, target), or (X, target, "
+                "condition), with None for what there is not."
+            )
+        X, target, *more = validation
+        return X, target, more[0] if more else None
 
     def _keep(self, model: Model, history: History, task: _fitting.Task) -> None:
         """Set the fitted attributes."""

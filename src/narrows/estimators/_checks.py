@@ -260,7 +260,7 @@ def choose(
         schedule,
         None if prior is None else clone(resolve("prior", prior)),
         n_draws,
-        critic,
+        None if critic is None else clone(critic),
     )
 
 

@@ -74,7 +74,7 @@ class Coding(TransformerMixin, ABC):
         condition : like `fit`
         """
         self._model_of(self)
-        known = self._known_condition(condition, len(Z))
+        known = self._known_condition(condition, len(Z) if np.ndim(Z) else 1)
         return self._decoded(Z, level, known).astype(self._number)
 
     def _decoded(self, Z: Any, level: int | None, condition: torch.Tensor | None = None) -> Array:

@@ -1,7 +1,7 @@
 """Conditions: what is known of rows besides their values, as numbers that networks read."""
 
-from collections.abc import Hashable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any, Self
 
@@ -9,6 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from narrows._types import Array
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -21,13 +25,13 @@ class Column:
     centre, width : float
         Mean and standard deviation of numbers.
     categories : tuple or None
-        In order; None for numbers.
+        Names or numbers, in order; None if the column is of numbers on a scale.
     """
 
     name: str
     centre: float = 0.0
     width: float = 1.0
-    categories: tuple[Hashable, ...] | None = None
+    categories: tuple[str | int | float, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -35,14 +39,26 @@ class Column:
         return 1 if self.categories is None else len(self.categories)
 
     @classmethod
-    def learned(cls, name: str, values: list[Any]) -> Self:
-        """Return a column of such values: of numbers if all are floats, else of categories."""
+    def learned(cls, name: str, values: list[Any], weight: Array | None, declared: bool) -> Self:
+        """Return a column of such values: of numbers if all are floats, else of categories.
+
+        Parameters
+        ----------
+        name : str
+        values : list
+        weight : array of shape (rows,), or None
+        declared : bool
+            Whether floats, too, are categories.
+        """
         _refuse_missing(name, values)
-        if not all(isinstance(value, float | np.floating) for value in values):
-            known = sorted({_plain(value) for value in values}, key=lambda c: (str(type(c)), c))
-            return cls(name, categories=tuple(known))
-        numbers = np.asarray(values, dtype=np.float64)
-        return cls(name, float(numbers.mean()), float(numbers.std()) or 1.0)
+        if declared or not all(isinstance(value, float) for value in values):
+            known = {_category(name, row, value) for row, value in enumerate(values)}
+            return cls(name, categories=tuple(sorted(known, key=lambda c: (str(type(c)), c))))
+        numbers = np.array(values)
+        centre = np.average(numbers, weights=weight)
+        width = np.average((numbers - centre) ** 2, weights=weight) ** 0.5
+        varies = numbers.max() > numbers.min() and width > 0
+        return cls(name, float(centre), float(width) if varies else 1.0)
 
     def encoded(self, values: list[Any]) -> Float[np.ndarray, "row size"]:
         """Return values as numbers: scaled, or a one in the column of their category."""
@@ -54,24 +70,78 @@ class Column:
                         f"The column {self.name} of the condition holds numbers, but row {row} is "
                         f"{value!r}. Pass a number."
                     )
-            return (np.asarray(values, dtype=np.float64)[:, None] - self.centre) / self.width
+            return (np.array(values, dtype=np.float64)[:, None] - self.centre) / self.width
         place = {category: i for i, category in enumerate(self.categories)}
+        found = []
         for row, value in enumerate(values):
-            if _plain(value) not in place:
+            if _category(self.name, row, value) not in place:
                 raise ValueError(
-                    f"The category {_plain(value)!r} in row {row}, column {self.name} of the "
-                    f"condition, is not one of the fit: {', '.join(map(repr, self.categories))}. "
-                    "Pass one of these."
+                    f"The category {value!r} in row {row}, column {self.name} of the condition, "
+                    f"is not one of the fit: {self._named()}. Pass one of these{self._hint()}."
                 )
-        found = [place[_plain(value)] for value in values]
+            found.append(place[value])
         return np.eye(len(place))[found]
+
+    def _named(self) -> str:
+        known = [repr(category) for category in self.categories or ()]
+        return ", ".join(known[:_MOST_NAMED]) + (", ..." if len(known) > _MOST_NAMED else "")
+
+    def _hint(self) -> str:
+        whole = all(type(category) is int for category in self.categories or ())
+        return "; whole numbers that are amounts are floats in fit" if whole else ""
 
 
 @dataclass(frozen=True)
 class Conditions:
     """The columns of a condition, as the fit saw them."""
 
-    columns: tuple[Column, ...] = field(default=())
+    columns: tuple[Column, ...]
+
+    @property
+    def size(self) -> int:
+        """Numbers that networks read for each row."""
+        return sum(column.size for column in self.columns)
+
+    @classmethod
+    def learned(cls, condition: Any, n_rows: int, weight: Array | None) -> Self:
+        """Return the columns of a condition: floats are numbers, all else is categories.
+
+        Raises
+        ------
+        ValueError
+            If it has not one row per row of X, missing entries, or others than names and numbers.
+        """
+        columns = _columns(condition)
+        _check_rows(columns, n_rows)
+        declared = _declared(condition)
+        return cls(
+            tuple(
+                Column.learned(name, values, weight, name in declared)
+                for name, values in columns.items()
+            )
+        )
+
+    def encoded(self, condition: Any, n_rows: int, dtype: torch.dtype) -> Tensor:
+        """Return a condition as numbers of shape (row, size); a single row serves all rows."""
+        names = [column.name for column in self.columns]
+        columns = _columns(condition, len(names))
+        if _named(condition):
+            if set(columns) != set(names):
+                raise ValueError(
+                    f"condition has the columns {', '.join(columns)}, but the fit had "
+                    f"{', '.join(names)}. Pass the same columns."
+                )
+            columns = {name: columns[name] for name in names}
+        if len(columns) != len(names):
+            raise ValueError(
+                f"condition has other columns ({len(columns)}) than the fit ({len(names)}): "
+                f"{', '.join(names)}. Pass the same columns."
+            )
+        if any(len(values) != 1 for values in columns.values()):
+            _check_rows(columns, n_rows)
+        pairs = zip(self.columns, columns.values(), strict=True)
+        found = np.hstack([column.encoded(values) for column, values in pairs])
+        return torch.as_tensor(found, dtype=dtype).expand(n_rows, -1)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the columns as names, numbers and lists."""
@@ -96,54 +166,23 @@ class Conditions:
             found.append(Column(column["name"], column["centre"], column["width"], categories))
         return cls(tuple(found))
 
-    @property
-    def size(self) -> int:
-        """Numbers that networks read for each row."""
-        return sum(column.size for column in self.columns)
 
-    @classmethod
-    def learned(cls, condition: Any, n_rows: int) -> Self:
-        """Return the columns of a condition: floats are numbers, all else is categories.
+def _named(condition: Any) -> bool:
+    """Return whether a condition has columns with names."""
+    return hasattr(condition, "columns") or isinstance(condition, Mapping)
 
-        Raises
-        ------
-        ValueError
-            If it has not one row per row of X, or missing entries.
-        """
-        columns = dict(_columns(condition))
-        _check_rows(columns, n_rows)
-        return cls(tuple(Column.learned(name, values) for name, values in columns.items()))
 
-    def encoded(self, condition: Any, n_rows: int, dtype: torch.dtype) -> Tensor:
-        """Return a condition as numbers of shape (row, size); a single row serves all rows."""
-        known = [column.name for column in self.columns]
-        columns = dict(_columns(condition, len(known)))
-        if hasattr(condition, "columns") and set(columns) != set(known):
+def _columns(condition: Any, n_columns: int = 1) -> dict[str, list[Any]]:
+    """Return values of columns by name; a flat condition of several columns is a single row."""
+    if hasattr(condition, "tocsr"):
+        raise ValueError("condition is a sparse matrix. Write condition.toarray().")
+    if _named(condition):
+        names = list(condition.keys() if isinstance(condition, Mapping) else condition.columns)
+        if len({str(name) for name in names}) < len(names):
             raise ValueError(
-                f"condition has the columns {', '.join(columns)}, but the fit had "
-                f"{', '.join(known)}. Pass the same columns."
+                f"condition has two columns of one name: {', '.join(map(str, names))}. Rename one."
             )
-        values = (
-            [columns[name] for name in known] if set(columns) == set(known) else columns.values()
-        )
-        if len(columns) != len(known):
-            raise ValueError(
-                f"condition has other columns ({len(columns)}) than the fit ({len(known)}): "
-                f"{', '.join(known)}. Pass the same columns."
-            )
-        if {len(own) for own in values} != {1}:
-            _check_rows(columns, n_rows)
-        parts = [column.encoded(own) for column, own in zip(self.columns, values, strict=True)]
-        return torch.as_tensor(np.hstack(parts), dtype=dtype).expand(n_rows, -1)
-
-
-def _columns(condition: Any, n_columns: int | None = None) -> Iterator[tuple[str, list[Any]]]:
-    """Yield names and values; a flat condition of several columns is a single row."""
-    if hasattr(condition, "columns"):
-        for name in condition.columns:
-            yield str(name), list(np.asarray(condition[name]))
-        return
-    name = getattr(condition, "name", None)
+        return {str(name): _values(np.atleast_1d(condition[name])) for name in names}
     if isinstance(condition, Tensor):
         condition = condition.numpy(force=True)
     table = np.asarray(condition)
@@ -154,11 +193,24 @@ def _columns(condition: Any, n_columns: int | None = None) -> Iterator[tuple[str
             f"condition has {table.ndim} axes; rows of columns are needed. Write "
             f"condition.reshape({len(table)}, -1)."
         )
-    if table.ndim == 1 and n_columns is not None and n_columns > 1:
-        table = table[None]
-    table = table.reshape(len(table) if table.ndim else 1, -1)
-    for number, values in enumerate(table.T):
-        yield name or str(number), list(values)
+    single = table.ndim == 1 and n_columns > 1
+    rows = table[None] if single else table.reshape(len(table) if table.ndim else 1, -1)
+    named = table.ndim == 1 and not single and getattr(condition, "name", None) is not None
+    names = [str(condition.name)] if named else [str(number) for number in range(rows.shape[1])]
+    return {name: _values(values) for name, values in zip(names, rows.T, strict=True)}
+
+
+def _values(column: Array) -> list[Any]:
+    """Return numbers and texts of Python where there are any."""
+    if column.dtype.kind in "mM":  # times, which Python would give as whole numbers
+        return list(column)
+    return [value.item() if isinstance(value, np.generic) else value for value in column]
+
+
+def _declared(condition: Any) -> Collection[str]:
+    """Return which columns of a frame are declared to be categories."""
+    names = getattr(condition, "columns", ())
+    return {str(n) for n in names if str(getattr(condition[n], "dtype", "")) == "category"}
 
 
 def _check_rows(columns: dict[str, list[Any]], n_rows: int) -> None:
@@ -175,14 +227,19 @@ def _rows(n: int) -> str:
 
 def _refuse_missing(name: str, values: list[Any]) -> None:
     for row, value in enumerate(values):
-        number = isinstance(value, float | np.floating)
-        if value is None or value != value or (number and not np.isfinite(value)):
+        absent = value is None or type(value).__name__ in ("NAType", "NaTType")
+        if absent or (isinstance(value, float) and not np.isfinite(value)):
             raise ValueError(
                 f"The column {name} of the condition is {value!r} in row {row}. Fill it, or drop "
                 "the row."
             )
 
 
-def _plain(value: Any) -> Any:
-    """Return a number or a text of Python."""
-    return value.item() if isinstance(value, np.generic) else value
+def _category(name: str, row: int, value: Any) -> str | int | float:
+    """Return a value that a category can be."""
+    if not isinstance(value, str | int | float):
+        raise ValueError(
+            f"The column {name} of the condition is {value!r} in row {row}, neither a name nor a "
+            "number. Write it as text, or as a float if it is an amount."
+        )
+    return value

@@ -17,10 +17,11 @@ from narrows.blueprint import Blueprint, Disturbance
 from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
-from narrows.engine.player import Phase, players_of
+from narrows.engine.player import Phase, Player, players_of
 from narrows.engine.training import Training
 from narrows.estimators._starting import start_as_pca
 from narrows.model import Model
+from narrows.nn.sampler import UnkeptSampler
 
 EVALUATION_ROWS = 4096
 
@@ -174,7 +175,11 @@ def train(
 
 
 def _phases(model: Model, recipe: Recipe, generators: tuple[torch.Generator, ...]) -> list[Phase]:
-    return adversarial.phases(model, recipe.blueprint.critic, recipe.learning_rate, generators)
+    """Return what a step consists of; only a sampler that no file holds is the settings' own."""
+    critic = model.blueprint.critic
+    if critic is not None and isinstance(critic.sampler, UnkeptSampler):
+        critic = recipe.blueprint.critic
+    return adversarial.phases(model, critic, recipe.learning_rate, generators)
 
 
 class Stream:
@@ -228,12 +233,15 @@ class Stream:
                 player.optimizer.load_state_dict(state)
             generator = devices.generators([order], torch.device("cpu"))[0]
             shuffled, shares = rows.shuffled(generator), [progress] * len(rows)
-            losses = loop.train_epoch(self.model, players, shuffled, shares, kind)
-            for player in players:
-                player.release()
-        self.model.eval()
-        mean, failure = losses.mean(0), loop.failure(losses, 1, recipe.blueprint.trained_names)
-        objective = mean[: len(recipe.blueprint.term_names)].sum(0)
+            try:
+                losses = loop.train_epoch(self.model, players, shuffled, shares, kind)
+            except BaseException:
+                self._settle(players, before)
+                raise
+            self._settle(players)
+        b = self.model.blueprint
+        mean, failure = losses.mean(0), loop.failure(losses, 1, b.trained_names)
+        objective = mean[: len(b.term_names)].sum(0)
         if failure is None:
             self.optimizers = [player.optimizer.state_dict() for player in players]
             self.n_passes += 1
@@ -247,6 +255,14 @@ class Stream:
             objective.nan_to_num(math.inf, math.inf),
             failure,
         )
+
+    def _settle(self, players: list[Player], before: dict[str, Tensor] | None = None) -> None:
+        """End a pass; go back to the state before it, if one is given."""
+        for player in players:
+            player.release()
+        self.model.eval()
+        if before is not None:
+            self.model.load_state_dict(before)
 
 
 def _numbered(moments: dict[str, Tensor], number: int) -> dict[str, Tensor]:

@@ -1,7 +1,6 @@
 """The adversarial autoencoder: codes that follow a prior from which one can only draw."""
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -143,18 +142,11 @@ class AdversarialAutoencoder(BaseAutoencoder):
         self.training = training
 
     def _choose_parts(self) -> Choice:
-        for name, value in (
-            ("strength", self.strength),
-            ("critic_learning_rate", self.critic_learning_rate or 1.0),
-        ):
-            if not isinstance(value, Real):
-                raise ValueError(f"{name}={value!r} must be a number. Write 1.0.")
-        rate = self.critic_learning_rate
         critic = Critic(
             sampler(self.prior),
             self.critic_layer_sizes,
-            None if rate is None else float(rate),
-            float(self.strength),
+            self.critic_learning_rate,
+            self.strength,
         )
         critic.check(self.n_components)
         return choose(self, ordering=self.ordering, penalties=self.penalties, critic=critic)

@@ -79,8 +79,9 @@ def export(
         Decode the first `level` components only, from 1; all by default.
     dtype : {"float64", "float32"}, default="float64"
         Type of rows and reconstructions. Codes and scores have that of the network. "float32" keeps
-        all of the graph in single precision, for devices without double; what rows lose by being
-        single precision themselves, no graph gives back.
+        the graph in single precision, for devices without double, but for special functions such
+        as the gamma function; what rows lose by being single precision themselves, no graph gives
+        back.
     verify : bool, default=True
         Whether to run the graph before it is written, and compare it with the estimator.
     rows, target : like `fit`, optional
@@ -159,8 +160,8 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
             )
     if "sampler" in names and inner._model.prior is None:
         raise ValueError(
-            f"{type(inner).__name__} has no prior to draw codes from. Write part='decoder', and "
-            "give it codes from model.fit_density(X).density_.sample(n)."
+            f"{type(inner).__name__} has no prior that a graph could draw from. Write "
+            "part='decoder', and give it codes from model.fit_density(X).density_.sample(n)."
         )
     if not names or len({known[name].inputs[0] for name in names}) > 1:
         raise ValueError(

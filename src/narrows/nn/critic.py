@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
+from typing import Any
 
 from narrows.nn.code import Layout
 from narrows.nn.dense import Dense, DenseNetwork, widths
@@ -45,9 +47,11 @@ class Critic(Part):
     def check(self, n_components: int) -> None:
         """Raise ValueError for a setting out of range, or if the sampler cannot draw."""
         widths(self.layer_sizes, "critic_layer_sizes")
-        if not 0 <= self.strength < math.inf:
-            raise ValueError(f"strength={self.strength!r} must be at least 0. Write 1.0.")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+        strength: Any = self.strength
+        if not isinstance(strength, Real) or not 0 <= float(strength) < math.inf:
+            raise ValueError(f"strength={strength!r} must be a number, at least 0. Write 1.0.")
+        rate: Any = self.learning_rate
+        if rate is not None and not (isinstance(rate, Real) and 0 < float(rate) < math.inf):
             raise ValueError(
                 f"critic_learning_rate={self.learning_rate!r} must be a positive number, or None "
                 "for that of the autoencoder. Write 5e-3."

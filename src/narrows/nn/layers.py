@@ -313,8 +313,8 @@ def refuse_tied_condition(settings: Any, sizes: Sizes) -> None:
     """Raise ValueError for a condition that a decoder without weights of its own cannot read."""
     if settings.tied and sizes.n_condition:
         raise ValueError(
-            "tied=True leaves the decoder no weights for a condition. Write tied=False, or leave "
-            "condition= out."
+            "tied=True leaves the decoder no weights for a condition. Write "
+            "architecture=Dense(tied=False), say, or leave condition= out."
         )
 
 

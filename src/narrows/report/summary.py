@@ -201,9 +201,9 @@ def _moments_figure(s: Subject, shape: tuple[int, ...], which: str) -> blocks.Fi
 
 def training(s: Subject) -> Section:
     """Draw the losses of all restarts."""
-    history, chosen = s.estimator.history_, _chosen(s)
+    history, chosen, b = s.estimator.history_, _chosen(s), s.estimator._model.blueprint
     ax = plots.training_curves(
-        history["train_loss"].sum(axis=1, dtype=np.float64),
+        history["train_loss"][:, : len(b.term_names)].sum(axis=1, dtype=np.float64),
         history["validation_loss"].astype(np.float64) if chosen else None,
         history["best_epoch"] if chosen else None,
     )
@@ -213,7 +213,10 @@ def training(s: Subject) -> Section:
     )
     picture = blocks.figure(ax, "training", "Loss against epoch", caption)
     back = went_back(s.estimator)
-    said = [Text(_choice(chosen)), *([Text(back, True)] if back else [])]
+    said = [
+        Text(_choice(chosen, s.estimator._model.keeps_last)),
+        *([Text(back, True)] if back else []),
+    ]
     return Section("training", "Training", [picture, *said, _restarts(s)])
 
 
@@ -228,11 +231,17 @@ def _chosen(s: Subject) -> bool:
     return training_of(s.estimator).validation_fraction > 0 and not _in_passes(s)
 
 
-def _choice(chosen: bool) -> str:
+def _choice(chosen: bool, keeps_last: bool) -> str:
     if not chosen:
         return (
             "No rows were kept apart while training: the weights are those of the last epoch, and "
             "the restart was chosen on the training rows."
+        )
+    if keeps_last:
+        return (
+            "The weights are those of the last epoch. Validation rows, a part of the rows of the "
+            "fit, chose the restart that is used, so its figures are a little too good. The "
+            "held-out rows should have chosen nothing."
         )
     return (
         "Validation rows, a part of the rows of the fit, chose the epoch of each restart and the "
