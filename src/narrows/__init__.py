@@ -19,6 +19,7 @@ _WHERE = {
     "VariationalAutoencoder": "narrows.estimators.variational",
     "StackedClassifier": "narrows.estimators.supervised",
     "StackedRegressor": "narrows.estimators.supervised",
+    "SemiSupervisedVAE": "narrows.estimators.semi_supervised",
     "OutlierDetector": "narrows.estimators.outliers",
     "CodeRegressor": "narrows.estimators.code_regressor",
     "ModuleRegressor": "narrows.estimators.module_regressor",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
     from narrows.estimators.module_regressor import ModuleRegressor as ModuleRegressor
     from narrows.estimators.outliers import OutlierDetector as OutlierDetector
+    from narrows.estimators.semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
     from narrows.estimators.sparse import SparseAutoencoder as SparseAutoencoder
     from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
     from narrows.estimators.supervised import StackedClassifier as StackedClassifier
