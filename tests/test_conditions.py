@@ -385,13 +385,14 @@ MISSING = (
             "what there is not.",
         ),
         (
-            lambda m: Autoencoder(1).fit(X, condition=pd.date_range("2020", periods=N).values),
-            "The column 0 of the condition is np.datetime64('2020-01-01T00:00:00.000000000') in "
-            "row 0, neither a name nor a number. Write it as text, or as a float if it is an "
-            "amount.",
+            lambda m: Autoencoder(1).fit(X, condition=np.arange(N).astype("datetime64[D]")),
+            "The column 0 of the condition is np.datetime64('1970-01-01') in row 0, neither a name "
+            "nor a number. Write it as text, or as a float if it is an amount.",
         ),
         (
-            lambda m: Autoencoder(1).fit(X, condition=pd.Series(["a", pd.NA] * (N // 2))),
+            lambda m: Autoencoder(1).fit(
+                X, condition=pd.Series(["a", pd.NA] * (N // 2), dtype=object)
+            ),
             "The column 0 of the condition is <NA> in row 1. Fill it, or drop the row.",
         ),
         (

@@ -1,0 +1,549 @@
+"""Rows of which few have labels: the objective, its limits, and what is learned from both kinds."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, logsumexp
+from scipy.stats import multivariate_normal, norm
+from sklearn.base import clone
+from sklearn.datasets import make_blobs, make_moons
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from helpers import quick, table
+from narrows import Dense, Modules, SemiSupervisedVAE, Training, VariationalAutoencoder
+from narrows._errors import NonFiniteLossError
+from narrows.blueprint import Blueprint
+from narrows.data.batches import Batch
+from narrows.engine.loop import Learner, mean_loss
+from narrows.estimators._labels import divided
+from narrows.model import Model
+from narrows.nn.code import Layout
+from narrows.nn.ordering import Unordered
+from narrows.nn.posterior import GaussianCode
+from narrows.objective.likelihoods import Normal
+from narrows.objective.variational import Divergence
+from narrows.semi_supervised import Pair, Pairs, SemiSupervised
+
+N_VALUES, N_CODES, N_CLASSES = 4, 2, 3
+PRIOR = np.array([0.5, 0.3, 0.2])
+ALPHA = 0.7
+X = table(n_rows=60)
+Y = np.where(np.arange(60) < 30, np.arange(60) % 2, -1)
+
+
+def blueprint(hidden=(5,), linear_path=False):
+    network = Dense(hidden, linear_path=linear_path, init="xavier")
+    shape = (N_VALUES,)
+    return Blueprint(
+        network,
+        GaussianCode(),
+        Layout(N_CODES),
+        Unordered(),
+        Normal(0.8),
+        (Divergence(),),
+        shape,
+        shape,
+        n_condition=N_CLASSES,
+    )
+
+
+def learner(n_restarts=1, alpha=ALPHA, **settings):
+    made = SemiSupervised(
+        blueprint(**settings), torch.tensor(PRIOR).log().float(), alpha, n_restarts
+    )
+    made.reset([torch.Generator().manual_seed(r) for r in range(n_restarts)])
+    return made.double().eval()
+
+
+def rows(n, labels=None, seed=0):
+    x = torch.from_numpy(np.random.default_rng(seed).normal(size=(n, N_VALUES)))
+    known = None if labels is None else torch.eye(N_CLASSES).double()[torch.tensor(labels)]
+    return Batch(x, x, condition=known)
+
+
+def minus_bound(model, x, label, noise):
+    """Return the two terms of one row of a class, with a code made of noise."""
+    known = torch.eye(N_CLASSES).double()[[label]]
+    with torch.no_grad():
+        raw = model.encoder(torch.cat([x[None], known], 1)[None])[0, 0].numpy()
+        at, width = raw[:N_CODES], np.exp(raw[N_CODES:])
+        code = torch.from_numpy(at + width * noise)
+        mean = model.decoder(torch.cat([code, known[0]])[None, None])[0, 0].numpy()
+    reconstruction = -norm(mean, 0.8).logpdf(x.numpy()).sum()
+    return reconstruction, 0.5 * (width**2 + at**2 - 1 - 2 * np.log(width)).sum()
+
+
+def drawn(n):
+    return torch.randn(n, N_CODES, generator=torch.Generator().manual_seed(0)).numpy()
+
+
+def test_objective_is_the_sum_over_classes():
+    model, few, some = learner(), rows(3), rows(5, [0, 2, 1, 1, 0], seed=1)
+    with torch.no_grad():
+        found = [float(term) for term in model(Pair(few, some, (0.2, 0.5, 0.25)))]
+        logits = [model.classifier(part.x[None])[0].numpy() for part in (few, some)]
+    wanted = np.zeros(4)
+    noise = drawn(3 * N_CLASSES).reshape(N_CLASSES, 3, N_CODES)
+    for i, log_share in enumerate(log_softmax(logits[0], 1)):
+        for label, share in enumerate(np.exp(log_share)):
+            terms = minus_bound(model.model, few.x[i], label, noise[label, i])
+            gap = log_share[label] - np.log(PRIOR[label])
+            wanted[:3] += 0.2 * share * np.array([*terms, gap])
+    for i, label in enumerate([0, 2, 1, 1, 0]):
+        terms = minus_bound(model.model, some.x[i], label, drawn(5)[i])
+        wanted[:3] += 0.5 * np.array([*terms, -np.log(PRIOR[label])])
+        wanted[3] -= 0.25 * ALPHA * log_softmax(logits[1], 1)[i, label]
+    np.testing.assert_allclose(found, wanted / N_VALUES, rtol=1e-6)
+
+
+def test_with_all_labels_gradients_are_those_of_a_conditional_model_and_a_classifier():
+    model, some = learner(), rows(6, [0, 1, 2, 2, 1, 0])
+    sum(model(Pair(None, some, (0.0, 1 / 6, 1 / 6)))).sum().backward()
+    alone = Model(blueprint(), 1).double().eval()
+    alone.load_state_dict(model.model.state_dict())
+    sum(alone(some)).sum().backward()
+    for own, other in zip(model.model.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad)
+    found = [parameter.grad.clone() for parameter in model.classifier.parameters()]
+    model.zero_grad()
+    logits = model.classifier(some.x[None])[0]
+    missed = torch.nn.functional.cross_entropy(logits, some.condition)
+    (ALPHA * missed / N_VALUES).backward()
+    for own, other in zip(found, model.classifier.parameters(), strict=True):
+        torch.testing.assert_close(own, other.grad)
+
+
+def test_a_certain_class_is_a_label():
+    model, x = learner(), rows(4)
+    for parameter in model.classifier.parameters():
+        parameter.data.zero_()
+    model.classifier.biases[-1].data[..., 1] = 1e3
+    # The code has no width, so that both see the same one.
+    model.model.encoder.biases[-1].data[..., N_CODES:] = -9.0
+    model.model.encoder.weights[-1].data[..., N_CODES:] = 0.0
+    with torch.no_grad():
+        guessed = model(Pair(x, None, (0.25, 0.0, 0.0)))
+        known = model(Pair(None, rows(4, [1] * 4), (0.0, 0.25, 0.25)))
+    for one, other in zip(guessed, known, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-9)
+    assert float(known[2]) == pytest.approx(-np.log(PRIOR[1]) / N_VALUES, rel=1e-6)
+
+
+def test_without_labels_the_best_guess_is_bayes_rule():
+    model, x = learner(), rows(1)
+    noise = drawn(N_CLASSES)
+    bounds = [-sum(minus_bound(model.model, x.x[0], c, noise[c])) for c in range(N_CLASSES)]
+    joint = np.array(bounds) + np.log(PRIOR)
+    for parameter in model.classifier.parameters():
+        parameter.data.zero_()
+    model.classifier.biases[-1].data[..., :] = torch.from_numpy(joint)
+    loss = sum(model(Pair(x, None, (1.0, 0.0, 0.0))))
+    assert float(loss.detach()) * N_VALUES == pytest.approx(-logsumexp(joint), rel=1e-6)
+    (slope,) = torch.autograd.grad(loss.sum(), model.classifier.biases[-1])
+    np.testing.assert_allclose(slope, 0, atol=1e-6)
+
+
+def test_restarts_side_by_side_are_single_ones():
+    model, pair = learner(2), Pair(rows(3), rows(2, [0, 1]), (0.3, 0.3, 0.5))
+    both = torch.stack(model(pair))
+    for restart in range(2):
+        one = torch.stack(model.select(restart)(pair))
+        torch.testing.assert_close(one[:, 0], both[:, restart])
+
+
+class Sums(Learner):
+    """A learner whose losses are sums of the rows' values with their weights."""
+
+    def forward(self, pair):
+        one, two, classified = pair.weights
+        parts = [
+            torch.zeros(1) if part is None else part.x.sum()[None] * weight
+            for part, weight in ((pair.unlabelled, one), (pair.labelled, two))
+        ]
+        known = 0 if pair.labelled is None else len(pair.labelled)
+        return [*parts, torch.ones(1) * classified * known]
+
+
+@pytest.mark.parametrize("sizes", [(100, 7), (7, 100), (0, 30), (40, 3), (3, 2)])
+@pytest.mark.parametrize("batch_size", [1, 16, 128])
+def test_steps_are_unbiased_and_leave_no_row_out(sizes, batch_size):
+    x = torch.arange(float(sum(sizes)))[:, None]
+    one, two = torch.arange(sum(sizes)).split(sizes)
+    shares = tuple(size / sum(sizes) for size in sizes)
+    pairs = Pairs(lambda generator: Batch(x, x), one, two, shares, batch_size)
+    steps = list(pairs.shuffled(torch.Generator().manual_seed(0)))
+    assert len(steps) == len(pairs)
+    for kind, numbers in (("unlabelled", one), ("labelled", two)):
+        read = [getattr(step, kind) for step in steps]
+        if not len(numbers):
+            assert read == [None] * len(steps)
+            continue
+        order = torch.cat([part.x for part in read]).flatten().tolist()
+        cycles = [order[i : i + len(numbers)] for i in range(0, len(order), len(numbers))]
+        assert sorted(cycles[0]) == numbers.tolist()
+        assert all(len(set(cycle)) == len(cycle) for cycle in cycles)
+    for step in steps:
+        known = [0 if p is None else len(p) for p in (step.unlabelled, step.labelled)]
+        found = [n * weight for n, weight in zip(known, step.weights, strict=False)]
+        assert found == pytest.approx(shares)
+        assert known[1] * step.weights[2] == pytest.approx(1)
+    whole = float(mean_loss(Sums(), pairs)) - 1
+    assert whole == pytest.approx(float(x.mean()), rel=1e-6)
+
+
+# The estimator
+
+
+def exact_mixture():
+    """A fitted model set to a mixture of probabilistic PCAs, with its exact posteriors."""
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(N_VALUES, N_CODES)))[0] * [1.5, 0.8]
+    centres, noise = 2 * rng.normal(size=(N_CLASSES, N_VALUES)), 0.5
+    model = SemiSupervisedVAE(
+        N_CODES,
+        hidden_layer_sizes=(),
+        noise=noise,
+        scale="none",
+        max_epochs=1,
+        random_state=0,
+    ).fit(rng.normal(size=(30, N_VALUES)), np.arange(30) % N_CLASSES)
+    model.class_prior_ = PRIOR
+    precision = (axes**2).sum(0) + noise**2
+    back = axes / precision
+    inner, classifier = model._learner.model, model._learner.classifier
+    covariance = axes @ axes.T + noise**2 * np.eye(N_VALUES)
+    slopes = np.linalg.solve(covariance, centres.T)
+    offsets = np.log(PRIOR) - (centres.T * slopes).sum(0) / 2
+    width = np.log(noise**2 / precision) / 2
+    for network, weight, bias in (
+        (inner.encoder, np.vstack([back, -centres @ back]), np.zeros(N_CODES)),
+        (inner.decoder, np.vstack([axes.T, centres]), np.zeros(N_VALUES)),
+        (classifier, slopes, offsets),
+    ):
+        n = weight.shape[1]
+        for parameter in (network.weights[-1].data, network.biases[-1].data):
+            parameter.zero_()
+        network.weights[-1].data[0, :, :n] = torch.from_numpy(weight)
+        network.biases[-1].data[0, :, :n] = torch.from_numpy(bias)
+    inner.encoder.biases[-1].data[0, :, N_CODES:] = torch.from_numpy(width)
+    members = [multivariate_normal(centre, covariance) for centre in centres]
+    return model, members
+
+
+def test_bound_of_exact_posteriors_is_the_log_likelihood():
+    model, members = exact_mixture()
+    x = np.random.default_rng(1).normal(size=(20, N_VALUES)) * 2
+    joint = np.stack([m.logpdf(x) for m in members], 1) + np.log(PRIOR)
+    np.testing.assert_allclose(model.elbo(x).total, logsumexp(joint, 1), rtol=1e-4)
+    shares = np.exp(joint - logsumexp(joint, 1, keepdims=True))
+    np.testing.assert_allclose(model.predict_proba(x), shares, atol=1e-4)
+    labels = np.arange(20) % (N_CLASSES + 1) - 1
+    wanted = np.where(labels < 0, logsumexp(joint, 1), joint[np.arange(20), labels])
+    np.testing.assert_allclose(model.elbo(x, labels).total, wanted, rtol=1e-4)
+
+
+def test_samples_are_of_their_class():
+    model, members = exact_mixture()
+    for label, member in enumerate(members):
+        found = model.sample(4000, label=label, random_state=0)
+        np.testing.assert_allclose(found.mean(0), member.mean, atol=0.12)
+        np.testing.assert_allclose(np.cov(found.T), member.cov, atol=0.2)
+    mixed = model.sample(4000, random_state=0)
+    wanted = PRIOR @ np.stack([member.mean for member in members])
+    np.testing.assert_allclose(mixed.mean(0), wanted, atol=0.2)
+    each = model.sample(3, label=[0, 1, 2], random_state=0)
+    np.testing.assert_array_equal(each, model.sample(3, label=[0, 1, 2], random_state=0))
+
+
+def few_labels(truth, n=10, seed=0):
+    """Labels of a few rows of each class, drawn at random."""
+    rng, y = np.random.default_rng(seed), np.full(len(truth), -1)
+    for label in np.unique(truth):
+        y[rng.permutation(np.flatnonzero(truth == label))[:n]] = label
+    return y
+
+
+def beyond_logistic(model, X, truth, y):
+    """Return how much more rows without labels are classified than by the labelled rows alone."""
+    known = y >= 0
+    alone = LogisticRegression(max_iter=1000).fit(X[known], y[known])
+    rest = X[~known], truth[~known]
+    return model.fit(X, y).score(*rest) - alone.score(*rest)
+
+
+def test_rows_without_labels_help():
+    X, truth = make_moons(600, noise=0.1, random_state=0)
+    model = SemiSupervisedVAE(
+        1,
+        hidden_layer_sizes=(32, 32),
+        max_epochs=50,
+        learning_rate=0.02,
+        random_state=0,
+        training=Training(validation_fraction=0),
+    )
+    assert beyond_logistic(model, X, truth, few_labels(truth, 10, 1)) > 0.1
+
+
+def groups():
+    """Rows of four groups in a plane of a space of more dimensions, with noise in all of them."""
+    means, truth = make_blobs(800, centers=4, cluster_std=0.6, random_state=0)
+    rng = np.random.default_rng(0)
+    return means @ rng.normal(size=(2, 20)) + 2 * rng.normal(size=(800, 20)), truth
+
+
+@pytest.fixture(scope="module")
+def through_features():
+    features = VariationalAutoencoder(2, max_epochs=15, random_state=0)
+    model = SemiSupervisedVAE(
+        1, features=features, max_epochs=15, n_init=2, learning_rate=0.01, random_state=0
+    )
+    X, truth = groups()
+    return model.fit(X, few_labels(truth, 2))
+
+
+def test_rows_without_labels_help_through_features(through_features):
+    X, truth = groups()
+    assert beyond_logistic(clone(through_features), X, truth, few_labels(truth, 2)) > 0.05
+
+
+def test_features_are_read_at_their_locations_and_sampled_in_units_of_the_rows(through_features):
+    X, truth = groups()
+    model = through_features
+    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+    assert model.transform(X).shape == (800, 1)
+    for label in range(4):
+        drawn = model.sample(500, label=label, noise=False, random_state=0)
+        distance = [np.linalg.norm(drawn.mean(0) - X[truth == c].mean(0)) for c in range(4)]
+        assert np.argmin(distance) == label
+    noisy = model.sample(500, label=0, random_state=0)
+    assert 1.5 < (noisy - model.sample(500, label=0, noise=False, random_state=0)).std() < 2.5
+
+
+def test_bound_through_features_whose_second_model_is_the_prior(through_features):
+    """Features modelled as standard normal, whatever the class, leave the first model's bound."""
+    X, _ = groups()
+    model = pickle.loads(pickle.dumps(through_features))
+    inner = model.autoencoder_._model
+    for parameter in (*inner.encoder.parameters(), *inner.decoder.parameters()):
+        parameter.data.zero_()
+    scale = model.autoencoder_._target_scale
+    scale.centre[:], scale.width[:] = 0.0, 1.0
+    model.autoencoder_._input_scale = scale
+    inner.log_width.data.zero_()
+    for parameter in model._learner.classifier.parameters():
+        parameter.data.zero_()
+    model.class_prior_ = np.full(4, 0.25)
+    first, found = model.features_.elbo(X), model.elbo(X)
+    np.testing.assert_allclose(found.labels, 0, atol=1e-6)
+    np.testing.assert_allclose(found.reconstruction, first.reconstruction, rtol=1e-6)
+    gap = found.divergence - first.divergence
+    assert abs(gap.mean()) < 3 * gap.std() / len(gap) ** 0.5
+
+
+def test_frozen_features_stay_as_they_are(through_features):
+    X, truth = groups()
+    features = FrozenEstimator(through_features.features_)
+    model = clone(through_features).set_params(features=features, n_init=1, max_epochs=2)
+    model.fit(X, few_labels(truth, 2))
+    assert model.features_ is through_features.features_
+
+
+def test_draws_of_features_are_new_in_each_epoch(through_features):
+    draw = clone(through_features)._learn_features(groups()[0], np.random.SeedSequence(0))
+    one, two = (draw(torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    spread = (one - two).std(0) / one.std(0)
+    assert (spread > 0.05).all()
+    torch.testing.assert_close(one, draw(torch.Generator().manual_seed(0)))
+
+
+def small(**settings):
+    return SemiSupervisedVAE(**quick(**settings))
+
+
+def test_same_seed_same_model_and_restarts_side_by_side_are_single_ones():
+    one, same, two = (small(n_init=n, patience=None).fit(X, Y) for n in (1, 1, 2))
+    np.testing.assert_array_equal(one.predict_proba(X), same.predict_proba(X))
+    for name in ("train_loss", "validation_loss"):
+        np.testing.assert_allclose(
+            one.history_[name][..., 0], two.history_[name][..., 0], rtol=1e-4
+        )
+    assert small(random_state=1).fit(X, Y).history_["train_loss"].shape == (5, 4, 1)
+
+
+def test_fitted_models_are_pickled():
+    model = small().fit(X, Y)
+    other = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
+    np.testing.assert_array_equal(model.sample(3, random_state=0), other.sample(3, random_state=0))
+
+
+def test_labels_are_text_beside_the_number_minus_one():
+    names = np.array(["no", "yes"], dtype=object)[Y]
+    names[Y < 0] = -1
+    model, numbers = small().fit(X, names), small().fit(X, Y)
+    assert model.classes_.tolist() == ["no", "yes"]
+    np.testing.assert_array_equal(model.predict(X), np.array(["no", "yes"])[numbers.predict(X)])
+    np.testing.assert_array_equal(
+        model.sample(3, label="yes", random_state=0), numbers.sample(3, label=1, random_state=0)
+    )
+    every = small().fit(X, np.where(X[:, 0] > 0, "a", "b"))
+    assert every.classes_.tolist() == ["a", "b"]
+
+
+def test_bounds_of_rows_are_those_of_their_classes_weighed():
+    model = small(class_prior="uniform").fit(X, Y)
+    share = model.predict_proba(X).astype(float)
+    each = np.stack([model.elbo(X, np.full(60, label)).total for label in (0, 1)], 1)
+    wanted = (share * (each - np.log(share))).sum(1)
+    np.testing.assert_allclose(model.elbo(X).total, wanted, rtol=1e-5)
+    np.testing.assert_allclose(model.elbo(X, np.full(60, 1)).labels, np.log(2))
+
+
+def test_priors_are_shares_of_labels_or_equal():
+    y = np.where(np.arange(60) < 30, np.arange(60) % 3 > 0, -1)
+    np.testing.assert_allclose(small().fit(X, y).class_prior_, [1 / 3, 2 / 3])
+    np.testing.assert_allclose(small(class_prior="uniform").fit(X, y).class_prior_, [0.5, 0.5])
+
+
+def test_rows_are_held_out_where_classes_can_spare_them():
+    seed = np.random.SeedSequence(0)
+    numbers = np.repeat([-1, 0, 1], [200, 60, 40])
+    train, held = divided(numbers, 0.1, seed)
+    assert (len(held.unlabelled), len(held.labelled), train.n_rows) == (20, 0, 280)
+    numbers = np.repeat([-1, 0, 1], [90, 60, 50])
+    train, held = divided(numbers, 0.1, seed)
+    assert (len(held.unlabelled), np.bincount(numbers[held.labelled]).tolist()) == (0, [6, 5])
+    together = torch.cat([*train, *held]).sort().values
+    assert together.tolist() == list(range(200))
+    assert divided(numbers, 0.0, seed)[1].n_rows == 0
+
+
+def test_without_rows_held_out_the_last_weights_are_kept():
+    model = small(validation_fraction=0, n_init=2).fit(X, Y)
+    assert model.history_["best_epoch"].tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("architecture", ["convolutional", "recurrent"])
+def test_every_architecture_reads_classes(architecture):
+    rows = np.random.default_rng(0).normal(size=(60, 6, 5))
+    model = small(architecture=architecture).fit(rows, Y)
+    assert model.predict_proba(rows).shape == (60, 2)
+    assert model.sample(3, label=1).shape == (3, 6, 5)
+
+
+def test_missing_entries_count_nothing():
+    holes = X.copy()
+    holes[::3, 2] = np.nan
+    model = small(missing="ignore").fit(holes, Y)
+    assert np.isfinite(model.elbo(holes).total).all()
+
+
+def test_a_loss_that_is_not_finite_names_its_term():
+    with pytest.raises(NonFiniteLossError, match=r"in the term '(reconstruction|divergence)'\."):
+        small(learning_rate=1e20).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (
+            None,
+            "SemiSupervisedVAE requires y to be passed, but the target y is None. Pass labels, -1 "
+            "where one is not known; without any, fit a VariationalAutoencoder.",
+        ),
+        (
+            np.full(60, -1),
+            "y holds no label: all 60 are -1. Pass labels of some rows of each class; without any, "
+            "fit a VariationalAutoencoder.",
+        ),
+        (
+            [7] * 30 + [-1] * 30,
+            "y holds one class alone, 7; a classifier needs two. Pass labels of all classes.",
+        ),
+        (
+            [0.0, 1.0, np.nan] * 20,
+            "y has missing entries (NaN): 20, the first in row 2. Write -1 where a label is not "
+            "known.",
+        ),
+        (
+            ["a", "b", "-1"] * 20,
+            "y holds the text '-1'. Write y.astype(object), with the number -1 where a label is "
+            "not known.",
+        ),
+        (
+            [0, 1],
+            "y has 2 labels, but X has 60 rows. Pass one for each row, -1 where it is not known.",
+        ),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(y, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        small().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alpha": -1}, "alpha=-1 must be a number, at least 0. Write 0.1."),
+        (
+            {"class_prior": "labeled"},
+            "class_prior='labeled' is not known. Did you mean 'labelled'? Known are: labelled, "
+            "uniform.",
+        ),
+        ({"n_components": 0}, "n_components=0 must be a whole number, at least 1."),
+        (
+            {"features": VariationalAutoencoder(2, posterior="dirichlet", max_epochs=1)},
+            "M2 describes numbers on a line, but the codes of features= are angles, shares or "
+            "directions. Write posterior='gaussian' and circular=().",
+        ),
+        (
+            {"architecture": Modules(torch.nn.Linear, torch.nn.Linear)},
+            "Modules are of the sizes that they are written for, but here one architecture is both "
+            "encoders, of different sizes. Write architecture=Dense((128,)), say.",
+        ),
+        (
+            {"split": "blocks"},
+            "split='blocks' has no place here: rows are held out at random, class by class. Write "
+            "Training(split='random').",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        small(**change).fit(X, Y)
+
+
+def test_features_that_are_no_variational_autoencoder_are_refused():
+    with pytest.raises(TypeError, match=r"^features='pca' is not what M2 can read draws of\. "):
+        small(features="pca").fit(X, Y)
+
+
+def test_labels_that_the_fit_did_not_see_are_refused():
+    model = small().fit(X, Y)
+    message = "The label 5 is not among those of the fit: 0, 1. Pass one of these, or -1."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        model.elbo(X, np.full(60, 5))
+
+
+@pytest.mark.filterwarnings("ignore:.*features are constant")
+@parametrize_with_checks(
+    [
+        SemiSupervisedVAE(
+            hidden_layer_sizes=(8,),
+            max_epochs=8,
+            learning_rate=0.05,
+            batch_size=128,
+            training=Training(precision="float64"),  # single precision differs by rounding
+        ),
+    ],
+    expected_failed_checks=lambda estimator: {
+        "check_classifiers_classes": "-1 is a label there; here it says that there is none"
+    },
+)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
