@@ -20,6 +20,7 @@ _WHERE = {
     "AdversarialAutoencoder": "narrows.estimators.adversarial",
     "StackedClassifier": "narrows.estimators.supervised",
     "StackedRegressor": "narrows.estimators.supervised",
+    "SemiSupervisedVAE": "narrows.estimators.semi_supervised",
     "OutlierDetector": "narrows.estimators.outliers",
     "CodeRegressor": "narrows.estimators.code_regressor",
     "ModuleRegressor": "narrows.estimators.module_regressor",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from narrows.estimators.hierarchical import HierarchicalAutoencoder as HierarchicalAutoencoder
     from narrows.estimators.module_regressor import ModuleRegressor as ModuleRegressor
     from narrows.estimators.outliers import OutlierDetector as OutlierDetector
+    from narrows.estimators.semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
     from narrows.estimators.sparse import SparseAutoencoder as SparseAutoencoder
     from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
     from narrows.estimators.supervised import StackedClassifier as StackedClassifier

@@ -197,14 +197,18 @@ class Model(Learner):
 
     def objective(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} row"]:
         """Return the whole objective row by row, weights included; its mean is that of `terms`."""
+        total = torch.as_tensor(sum(self.row_terms(batch)))
+        return total if batch.weight is None else total * batch.weight
+
+    def row_terms(self, batch: Batch) -> list[Float[Tensor, "{self.n_restarts} row"]]:
+        """Return each term of the objective row by row, summed over the event, without weights."""
         record, levels = self._trained(batch)
         if self.blueprint.n_draws > 1:
             terms = self._weighed(record, len(batch))
         else:
             terms = [self._entries(record).sum(-1), *self._added(record)]
         shape = (self.n_restarts, len(batch))
-        total = sum(_by_row(term, levels.weights).expand(shape) for term in terms)
-        return torch.as_tensor(total if batch.weight is None else total * batch.weight)
+        return [_by_row(term, levels.weights).expand(shape) for term in terms]
 
     def _weighed(self, record: Record, n_rows: int) -> list[Tensor]:
         """Return the terms of the k-sample bound, draws weighed by their importance.

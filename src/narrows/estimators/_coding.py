@@ -319,14 +319,18 @@ class Coding(TransformerMixin, ABC):
     ) -> Array:
         rows = self._known_rows(X, any_length=True)
         known = self._known_condition(condition, len(rows))
-        holes = _rows.check_finite("X", rows, self.missing, self._sequential)
-        fill, scale = self._input_mean if holes else None, self._input_scale
-        blocks = _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
+        blocks = self._blocks(rows)
         with torch.no_grad():
             if known is None:
                 return torch.cat([function(block, None) for block in blocks]).numpy()
             pairs = zip(blocks, known.split(_rows.CHUNK), strict=True)
             return torch.cat([function(block, own) for block, own in pairs]).numpy()
+
+    def _blocks(self, rows: Source) -> Iterator[torch.Tensor]:
+        """Yield scaled rows in chunks, missing entries filled."""
+        holes = _rows.check_finite("X", rows, self.missing, self._sequential)
+        fill, scale = self._input_mean if holes else None, self._input_scale
+        return _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
 
     def _pairs(self, X: Any, condition: Any = None) -> Array:
         return self._codes(X, self._model_of(self).blueprint.layout.pairs, condition)

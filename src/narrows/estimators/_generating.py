@@ -188,17 +188,24 @@ class Generating(ABC):
         >>> model.sample(3, random_state=0).shape
         (3, 5)
         """
-        model, likelihood = self._model_of(self), self._model_of(self).blueprint.likelihood
+        self._model_of(self)
         check_whole("n_samples", n_samples, 100)
         of_codes, of_noise = seeds(random_state, 2)
         known = self._known_condition(condition, n_samples)
         outputs = self._outputs(self._drawn(n_samples, of_codes), None, known)
+        return self._made(outputs, noise, of_noise)
+
+    def _made(
+        self, outputs: Float[Tensor, "row output"], noise: bool, seed: np.random.SeedSequence
+    ) -> Array:
+        """Return rows, from outputs of the decoder: drawn from the likelihood, or its means."""
         if not noise:
             return self._to_data(outputs).astype(self._number)
+        model = self._model_of(self)
         with torch.no_grad():
             width = None if model.log_width is None else model.log_width[:, -1]
-            own = generators([of_noise], torch.device("cpu"))
-            drawn = likelihood.draw(outputs[None], width, own)[0]
+            own = generators([seed], torch.device("cpu"))
+            drawn = model.blueprint.likelihood.draw(outputs[None], width, own)[0]
         rows = self._target_scale.invert(drawn.double()).numpy()
         return self._shaped(rows).astype(self._number)
 

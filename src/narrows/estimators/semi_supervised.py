@@ -1,0 +1,534 @@
+"""A classifier for few labels: a variational autoencoder whose rows come of a class and a code."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from numbers import Real
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from scipy.special import xlogy
+from sklearn.base import (
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from narrows._types import Array
+from narrows.data.batches import Batch, Batches
+from narrows.engine import devices, loop
+from narrows.engine.callbacks import Progress
+from narrows.engine.training import Training
+from narrows.estimators import _checks, _fitting, _guards, _labels
+from narrows.estimators._conditions import Column, Conditions
+from narrows.estimators._docs import documented
+from narrows.estimators._settings import Settings
+from narrows.estimators._starting import start_as_pca
+from narrows.estimators.variational import VariationalAutoencoder
+from narrows.nn.activation import Activation
+from narrows.nn.architecture import Architecture
+from narrows.nn.posterior import GaussianCode, LaplaceCode
+from narrows.nn.scale import Scale
+from narrows.objective.likelihoods import Likelihood
+from narrows.semi_supervised import TERMS, Pairs, SemiSupervised
+
+Draw = Callable[[torch.Generator], Tensor]
+PRIORS = ("labelled", "uniform")
+OWN = ("alpha", "class_prior", "features")
+
+
+class LabelledElbo(NamedTuple):
+    """The evidence lower bound of each row, and its terms, in nats.
+
+    Attributes
+    ----------
+    reconstruction : array of shape (rows,)
+        ``E ln p(x | y, z)``, of the data as given.
+    divergence : array of shape (rows,)
+        ``E KL(q(z | x, y) ‖ p(z))``.
+    labels : array of shape (rows,)
+        ``KL(q(y | x) ‖ p(y))``; of a row whose label is given, ``-ln p(y)``.
+    """
+
+    reconstruction: Float[np.ndarray, " row"]
+    divergence: Float[np.ndarray, " row"]
+    labels: Float[np.ndarray, " row"]
+
+    @property
+    def total(self) -> Float[np.ndarray, " row"]:
+        """The bound: reconstruction minus the other two."""
+        return self.reconstruction - self.divergence - self.labels
+
+
+@documented
+class SemiSupervisedVAE(
+    ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Settings
+):
+    """Classifier for rows of which few have labels, which also generates rows of a class.
+
+    In y, -1 means that a label is not known, as in `sklearn.semi_supervised`; labels that are text
+    then stand in an array of dtype object beside the number -1. Use it where rows without labels
+    are many; it learns from both kinds at once. It fails where classes are not what makes groups
+    of rows differ: then other groups are taken for classes.
+
+    The model M2 has rows come of a class y and a code z, ``p(y) N(z; 0, 1) p(x | y, z)``, beside a
+    classifier q(y | x) and a posterior q(z | x, y). With ``L(x, y) = E_q[ln p(x | y, z)] -
+    KL(q(z | x, y) ‖ p(z)) + ln p(y)`` the loss is the mean over all N rows of ``-L(x, y)`` where y
+    is known and ``-Σ_y q(y | x) (L(x, y) - ln q(y | x))`` where it is not, a sum over all classes,
+    plus α times the mean of ``-ln q(y | x)`` over the labelled rows: multiplied by N, the paper's
+    objective with its factor α N. M1+M2 learns features of all rows first, by an ordinary
+    variational autoencoder, and M2 reads draws of them, which are new in each epoch.
+    (Kingma, Rezende, Mohamed & Welling 2014, arXiv:1406.5298.)
+
+    Each step reads `batch_size` rows, the labelled ones among them in proportion or half as many
+    as `batch_size`, whichever is more. Of ``validation_fraction``, unlabelled rows are held out,
+    and labelled ones class by class where each class can spare five; if none are, the last weights
+    are kept.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Components of z, at least 1.
+    alpha : float, default=0.1
+        Weight α >= 0 of how well labelled rows are classified, per row of all.
+    class_prior : {"labelled", "uniform"}, default="labelled"
+        p(y): the shares of the classes among the labelled rows, or the same for all. Where rows to
+        be labelled were not picked at random but by class, write "uniform".
+    features : VariationalAutoencoder or None, default=None
+        What learns the features that M2 reads, with a gaussian or laplace code: M1+M2. None is M2
+        on the rows themselves. With features, the settings below are those of M2.
+    noise : {"learned", "per_feature"} or float, default="learned"
+        Width of the gaussian likelihood, in units of the scaled data.
+    hidden_layer_sizes : sequence of int, default=(128, 128)
+        Widths of the hidden layers of both encoders, q(z | x, y) and q(y | x), mirrored in the
+        decoder; () gives linear ones.
+    activation : str or callable, default="silu"
+        Nonlinearity of the hidden layers: "silu", "elu", "relu", "tanh", ...
+    likelihood : str or Likelihood, default="gaussian"
+        Of the rows, as in `VariationalAutoencoder`: "gaussian", "bernoulli", "poisson", ...
+    scale : {"auto", "standard", "channel", "global", "none"}, default="auto"
+        Scaling of the inputs, and of the targets of real-valued likelihoods.
+    missing : {"error", "ignore"}, default="error"
+        Whether NaN in X is refused, or contributes nothing and enters as the feature's mean.
+    architecture : str, Dense, Convolutional, Recurrent or None, default=None
+        Network of both encoders and the decoder, which then replaces `hidden_layer_sizes` and
+        `activation`.
+    <training>
+
+    Attributes
+    ----------
+    classes_ : array of shape (classes,)
+    class_prior_ : array of shape (classes,)
+        p(y).
+    autoencoder_ : VariationalAutoencoder
+        p(x | y, z) and q(z | x, y), whose condition is the label: of features for M1+M2.
+    features_ : VariationalAutoencoder or None
+    history_ : dict of arrays
+        As of an autoencoder; the terms are "reconstruction", "divergence", "labels" and
+        "classification".
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+    feature_names_in_ : array of str, if X has names
+
+    See Also
+    --------
+    StackedClassifier : Layers trained on all rows first, then on the labelled ones.
+    VariationalAutoencoder : Without labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import make_blobs
+    >>> from narrows import SemiSupervisedVAE
+    >>> X, truth = make_blobs(500, centers=3, random_state=0)
+    >>> y = np.full(500, -1)
+    >>> y[:15] = truth[:15]
+    >>> model = SemiSupervisedVAE(1, max_epochs=20, random_state=0).fit(X, y)
+    >>> model.score(X, truth) > 0.85
+    True
+    >>> model.sample(4, label=2, random_state=0).shape
+    (4, 2)
+    """
+
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        alpha: float = 0.1,
+        class_prior: str = "labelled",
+        features: VariationalAutoencoder | None = None,
+        noise: str | float = "learned",
+        hidden_layer_sizes: Sequence[int] = (128, 128),
+        activation: str | Activation = "silu",
+        likelihood: str | Likelihood = "gaussian",
+        scale: str = "auto",
+        missing: str = "error",
+        architecture: str | Architecture | None = None,
+        max_epochs: int = 200,
+        batch_size: int = 128,
+        learning_rate: float = 5e-3,
+        n_init: int = 1,
+        random_state: Any = None,
+        verbose: int = 0,
+        training: Training | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.alpha = alpha
+        self.class_prior = class_prior
+        self.features = features
+        self.noise = noise
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.likelihood = likelihood
+        self.scale = scale
+        self.missing = missing
+        self.architecture = architecture
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.n_init = n_init
+        self.random_state = random_state
+        self.verbose = verbose
+        self.training = training
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        first = self if self.features is None else self.features
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = first.missing != "error"
+        return tags
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from all rows and the labels that are known.
+
+        Parameters
+        ----------
+        X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
+        y : array of shape (rows,)
+            Labels; -1 where one is not known.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If no label is known, or those of one class alone, if there is not one for each row, or
+            a setting is out of range.
+        NonFiniteLossError
+            If the losses of all restarts became NaN or infinite.
+        """
+        with _guards.all_or_nothing(self):
+            history = self._fit(X, y)
+        _guards.refuse_failure(history)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> loop.History:
+        self._check()
+        inner = VariationalAutoencoder(
+            **{name: getattr(self, name) for name in self.get_params(deep=False) if name not in OWN}
+        )
+        settings = _checks.check(inner)
+        numbers = self._numbered(y)
+        split, order, first, drawn, *starts = _fitting.seeds(self.random_state, 4 + self.n_init)
+        draw = self._learn_features(X, first)
+        if draw is not None:
+            X = draw(devices.generators([drawn], torch.device("cpu"))[0]).numpy()
+        given = inner._learn_rows(X, None, None, settings)
+        _labels.check_length(numbers, len(given.rows))
+        settings = settings.placed(given.targets)
+        inner._conditions = Conditions((Column("label", categories=tuple(self.classes_.tolist())),))
+        inner._learn_scales(given.rows, given.targets, None, settings)
+        known = given._replace(condition=self._known(numbers, settings.dtype))
+        rows = inner._batch(known, None, None, settings.dtype)
+        recipe = settings.recipe(inner._event_shape, inner._target_shape, len(self.classes_))
+        learner = self._built(recipe, rows, starts)
+        parts = _labels.divided(numbers, recipe.training.validation_fraction, split)
+        where = devices.device(recipe.training.device, recipe.training.precision)
+        read = partial(_drawn, rows.to(where), inner._input_scale, draw)
+        history = _train(learner, recipe, read, parts, [order, *starts])
+        self._keep(inner, learner, history, rows[parts[0].labelled])
+        return history
+
+    def _check(self) -> None:
+        if not isinstance(self.alpha, Real) or not 0 <= float(self.alpha) < math.inf:
+            raise ValueError(f"alpha={self.alpha!r} must be a number, at least 0. Write 0.1.")
+        _checks.check_name("class_prior", self.class_prior, PRIORS)
+        if self.features is not None and not isinstance(self.features, VariationalAutoencoder):
+            raise TypeError(
+                f"features={self.features!r} is not what M2 can read draws of. Write "
+                "features=VariationalAutoencoder(50), say, or None."
+            )
+        training = _checks.training_of(self)
+        if training.split != "random":
+            raise ValueError(
+                f"split={training.split!r} has no place here: rows are held out at random, class "
+                "by class. Write Training(split='random')."
+            )
+
+    def _numbered(self, y: Any) -> Int64[np.ndarray, " row"]:
+        """Return the number of each row's class, or -1, after learning which classes there are."""
+        labels, known = _labels.read(self, y)
+        self.classes_, numbers = np.unique(labels[known], return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class alone, {self.classes_.tolist()[0]!r}; a classifier needs two. "
+                "Pass labels of all classes."
+            )
+        counts = np.bincount(numbers)
+        shares = counts if self.class_prior == "labelled" else np.ones(len(counts))
+        self.class_prior_ = shares / shares.sum()
+        found = np.full(len(labels), -1)
+        found[known] = numbers
+        return found
+
+    def _known(
+        self, numbers: Int64[np.ndarray, " row"], dtype: torch.dtype
+    ) -> Float[Tensor, "row class"]:
+        """Return labels as ones and zeros; the shares of classes where they are not known."""
+        ones = np.eye(len(self.classes_))[numbers]
+        ones[numbers < 0] = ones[numbers >= 0].mean(0)
+        return torch.as_tensor(ones, dtype=dtype)
+
+    def _learn_features(self, X: Any, seed: np.random.SeedSequence) -> Draw | None:
+        """Fit the features of all rows, and return what draws them from their posteriors."""
+        self.features_ = None
+        if self.features is None:
+            return None
+        self.features_ = clone(self.features)
+        if self.features_.random_state is None:
+            self.features_.random_state = int(seed.generate_state(1)[0])
+        self.features_.fit(X)
+        model = self.features_._model
+        posterior, layout = model.blueprint.posterior, model.blueprint.layout
+        if not isinstance(posterior, GaussianCode | LaplaceCode) or layout.circular:
+            raise ValueError(
+                f"features={self.features!r} has codes that are angles, shares or directions, but "
+                "M2 describes numbers on a line. Write posterior='gaussian' and circular=()."
+            )
+        blank = torch.zeros(1, 1, posterior.n_noise(layout))
+        found = self.features_._map(
+            X, lambda x, _: model.latent(x, blank.expand(1, len(x), -1)).raw[0]
+        )
+        raw = torch.from_numpy(found)
+
+        def draw(generator: torch.Generator) -> Tensor:
+            noise = torch.randn(1, len(raw), posterior.n_noise(layout), generator=generator)
+            return posterior.draw(raw[None], layout, noise.to(raw))[0]
+
+        return draw
+
+    def _built(
+        self, recipe: _fitting.Recipe, rows: Batch, seeds: list[np.random.SeedSequence]
+    ) -> SemiSupervised:
+        """Return a learner of one restart per seed, at its start."""
+        log_prior = torch.from_numpy(np.log(self.class_prior_)).float()
+        learner = SemiSupervised(recipe.blueprint, log_prior, float(self.alpha), len(seeds))
+        learner.reset(devices.generators(seeds, torch.device("cpu")))
+        if recipe.blueprint.architecture.init == "pca":
+            weight = torch.ones(len(rows)).to(rows.x)
+            start_as_pca(learner.model, rows.x, rows.target, weight, rows.condition)
+        return learner.to(devices.dtype(recipe.training.precision))
+
+    def _keep(
+        self,
+        inner: VariationalAutoencoder,
+        learner: SemiSupervised,
+        history: loop.History,
+        labelled: Batch,
+    ) -> None:
+        """Set the fitted attributes."""
+        best = int(history.best_loss.argmin())
+        self.n_iter_ = inner.n_iter_ = len(history.train_loss)
+        self.history_ = inner.history_ = _fitting.as_arrays(history, len(TERMS))
+        inner.fve_restarts_ = inner._fve(learner.model, Batches(labelled, _fitting.EVALUATION_ROWS))
+        self._learner = learner.select(best)
+        inner._model = inner._ensemble = self._learner.model
+        inner._best = 0
+        self.autoencoder_ = inner
+        first = inner if self.features_ is None else self.features_
+        self.n_features_in_ = first.n_features_in_
+        self.__dict__.pop("feature_names_in_", None)
+        if hasattr(first, "feature_names_in_"):
+            self.feature_names_in_ = first.feature_names_in_
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
+        """Return the probability of every class, q(y | x), of features at their locations.
+
+        Parameters
+        ----------
+        X : like `fit`
+        """
+        check_is_fitted(self)
+        rows = self.autoencoder_._known_rows(self._read(X), any_length=True)
+        with torch.no_grad():
+            parts = [self._learner.log_shares(x)[0] for x in self.autoencoder_._blocks(rows)]
+        return torch.cat(parts).exp().numpy()
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each row."""
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
+
+    def transform(self, X: Any) -> Float[np.ndarray, "row component"]:
+        """Return the codes of rows: the location of q(z | x, y) at the most probable class y.
+
+        What of a row its class does not tell: style, orientation, size.
+        """
+        labels = self.predict(X)
+        return self.autoencoder_.transform(self._read(X), condition=labels)
+
+    def elbo(self, X: Any, y: Any = None) -> LabelledElbo:
+        """Return the evidence lower bound of each row, split into its terms, in nats.
+
+        Of the data as given. A bound on ``ln p(x)``, or on ``ln p(x, y)`` of rows whose label is
+        given. With features, from one draw of them for each row, always the same one.
+
+        Parameters
+        ----------
+        X : like `fit`
+        y : array of shape (rows,), optional
+            Labels; -1 where one is not known.
+
+        Returns
+        -------
+        LabelledElbo
+            `reconstruction`, `divergence`, `labels` and `total`, of shape (rows,).
+        """
+        share = self.predict_proba(X).astype(np.float64)
+        if y is not None:
+            share = self._given_shares(y, share)
+        inside = None
+        if self.features_ is not None:
+            inside = self.features_.elbo(X).reconstruction
+            X, log_density = self._drawn_features(X, self.features_)
+        every = [self.autoencoder_.elbo(X, condition=[label]) for label in self.classes_]
+        one, two = ((share * np.stack(term, 1)).sum(1) for term in zip(*every, strict=True))
+        labels = (xlogy(share, share) - xlogy(share, self.class_prior_)).sum(1)
+        if inside is None:
+            return LabelledElbo(one, two, labels)
+        return LabelledElbo(inside, log_density - one + two, labels)
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        label: Any = None,
+        noise: bool = True,
+        random_state: Any = None,
+    ) -> Array:
+        """Return new rows of a class, in the units and shape of the data.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            At least 1.
+        label : label, or array of shape (n_samples,), optional
+            Class of the rows; None draws classes from ``class_prior_``.
+        noise : bool, default=True
+            Whether to draw each value from the likelihood, or give its mean.
+        random_state : int, RandomState, Generator or None, default=None
+
+        Returns
+        -------
+        array of shape (n_samples, ...)
+        """
+        check_is_fitted(self)
+        of_labels, of_rows, of_noise = _fitting.seeds(random_state, 3)
+        _checks.check_count("n_samples", n_samples)
+        if label is None:
+            rng = np.random.default_rng(of_labels)
+            label = rng.choice(self.classes_, n_samples, p=self.class_prior_)
+        own = int(of_rows.generate_state(1)[0])
+        settings = {"condition": label, "random_state": own}
+        if self.features_ is None:
+            return self.autoencoder_.sample(n_samples, noise=noise, **settings)
+        codes = self.autoencoder_.sample(n_samples, **settings)
+        outputs = self.features_._outputs(torch.from_numpy(codes), None, None)
+        return self.features_._made(outputs, noise, of_noise)
+
+    def _read(self, X: Any) -> Any:
+        """Return what M2 reads: rows, or the locations of their features."""
+        return X if self.features_ is None else self.features_.transform(X)
+
+    def _given_shares(
+        self, y: Any, share: Float[np.ndarray, "row class"]
+    ) -> Float[np.ndarray, "row class"]:
+        """Return probabilities of classes where y says nothing, else ones and zeros."""
+        labels, known = _labels.read(self, y)
+        _labels.check_length(labels, len(share))
+        hits = labels[:, None] == self.classes_
+        new = known & ~hits.any(1)
+        if new.any():
+            raise ValueError(
+                f"The label {labels[new].tolist()[0]!r} is not among those of the fit: "
+                f"{', '.join(map(repr, self.classes_.tolist()))}. Pass one of these, or -1."
+            )
+        return np.where(known[:, None], hits, share)
+
+    def _drawn_features(
+        self, X: Any, first: VariationalAutoencoder
+    ) -> tuple[Float[np.ndarray, "row feature"], Float[np.ndarray, " row"]]:
+        """Return a draw of each row's features and its log-density, the same at every call."""
+        generator, model = torch.Generator().manual_seed(0), first._model
+        densities = []
+
+        def drawn(x: Tensor, condition: Tensor | None) -> Tensor:
+            noise = torch.randn(1, len(x), len(model.blueprint.layout.plain), generator=generator)
+            latent = model.latent(x, noise)
+            densities.append(latent.log_posterior()[0, 0])
+            return latent.features[0]
+
+        rows = first._map(X, drawn)
+        return rows, torch.cat(densities).double().numpy()
+
+
+def _drawn(rows: Batch, scale: Scale, draw: Draw | None, generator: torch.Generator) -> Batch:
+    """Return the rows of an epoch: the same ones, or new draws of features."""
+    if draw is None:
+        return rows
+    x = scale.apply(draw(generator).numpy(), rows.x.dtype).to(rows.x.device)
+    return Batch(x, x, None, None, rows.condition)
+
+
+def _train(
+    learner: SemiSupervised,
+    recipe: _fitting.Recipe,
+    read: Callable[[torch.Generator], Batch],
+    parts: tuple[_labels.Split, _labels.Split],
+    seeds: list[np.random.SeedSequence],
+) -> loop.History:
+    """Train a learner in place; the first seed orders the rows, the others draw noise."""
+    order, *noise = seeds
+    train, held = parts
+    where = devices.device(recipe.training.device, recipe.training.precision)
+    n_classes = len(learner.log_prior)
+    work = recipe.batch_size * n_classes * sum(tensor.numel() for tensor in learner.parameters())
+    shares = len(train.unlabelled) / train.n_rows, len(train.labelled) / train.n_rows
+    at_once = max(1, _fitting.EVALUATION_ROWS // n_classes)
+    learner.to(where).seed(devices.generators(noise, where, stream=1))
+    with ExitStack() as stack:
+        stack.callback(learner.to, "cpu")
+        stack.callback(learner.seed, ())
+        stack.enter_context(devices.threads(work))
+        watching = [stack.enter_context(Progress())] if recipe.verbose else []
+        return loop.fit(
+            learner,
+            Pairs(read, *train, shares, recipe.batch_size),
+            Pairs(read, *held, shares, at_once) if held.n_rows else None,
+            settings=recipe.training,
+            learning_rate=recipe.learning_rate,
+            max_epochs=recipe.max_epochs,
+            generator=devices.generators([order], torch.device("cpu"))[0],
+            term_names=TERMS,
+            callbacks=[*recipe.training.callbacks, *watching],
+        )
