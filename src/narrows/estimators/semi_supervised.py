@@ -17,6 +17,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -94,16 +95,17 @@ class SemiSupervisedVAE(
 
     Parameters
     ----------
-    n_components : int, default=10
-        Components of z, at least 1.
+    n_components : int, default=2
+        Components of z, at least 1. With many, z tells of a row what its class could have told.
     alpha : float, default=0.1
         Weight α >= 0 of how well labelled rows are classified, per row of all.
     class_prior : {"labelled", "uniform"}, default="labelled"
         p(y): the shares of the classes among the labelled rows, or the same for all. Where rows to
         be labelled were not picked at random but by class, write "uniform".
-    features : VariationalAutoencoder or None, default=None
-        What learns the features that M2 reads, with a gaussian or laplace code: M1+M2. None is M2
-        on the rows themselves. With features, the settings below are those of M2.
+    features : VariationalAutoencoder, FrozenEstimator or None, default=None
+        What learns the features that M2 reads, with a gaussian or laplace code: M1+M2. A fitted
+        one stays as it is within a `sklearn.frozen.FrozenEstimator`. None is M2 on the rows
+        themselves. With features, the settings below are those of M2.
     noise : {"learned", "per_feature"} or float, default="learned"
         Width of the gaussian likelihood, in units of the scaled data.
     hidden_layer_sizes : sequence of int, default=(128, 128)
@@ -160,11 +162,11 @@ class SemiSupervisedVAE(
 
     def __init__(
         self,
-        n_components: int = 10,
+        n_components: int = 2,
         *,
         alpha: float = 0.1,
         class_prior: str = "labelled",
-        features: VariationalAutoencoder | None = None,
+        features: VariationalAutoencoder | FrozenEstimator | None = None,
         noise: str | float = "learned",
         hidden_layer_sizes: Sequence[int] = (128, 128),
         activation: str | Activation = "silu",
@@ -263,7 +265,8 @@ class SemiSupervisedVAE(
         if not isinstance(self.alpha, Real) or not 0 <= float(self.alpha) < math.inf:
             raise ValueError(f"alpha={self.alpha!r} must be a number, at least 0. Write 0.1.")
         _checks.check_name("class_prior", self.class_prior, PRIORS)
-        if self.features is not None and not isinstance(self.features, VariationalAutoencoder):
+        given = self._frozen or self.features
+        if given is not None and not isinstance(given, VariationalAutoencoder):
             raise TypeError(
                 f"features={self.features!r} is not what M2 can read draws of. Write "
                 "features=VariationalAutoencoder(50), say, or None."
@@ -274,6 +277,11 @@ class SemiSupervisedVAE(
                 f"split={training.split!r} has no place here: rows are held out at random, class "
                 "by class. Write Training(split='random')."
             )
+
+    @property
+    def _frozen(self) -> Any:
+        """Features that are fitted and stay as they are."""
+        return self.features.estimator if isinstance(self.features, FrozenEstimator) else None
 
     def _numbered(self, y: Any) -> Int64[np.ndarray, " row"]:
         """Return the number of each row's class, or -1, after learning which classes there are."""
@@ -304,16 +312,19 @@ class SemiSupervisedVAE(
         self.features_ = None
         if self.features is None:
             return None
-        self.features_ = clone(self.features)
-        if self.features_.random_state is None:
-            self.features_.random_state = int(seed.generate_state(1)[0])
-        self.features_.fit(X)
-        model = self.features_._model
+        if self._frozen is not None:
+            self.features_ = self._frozen
+        else:
+            self.features_ = clone(self.features)
+            if self.features_.random_state is None:
+                self.features_.random_state = int(seed.generate_state(1)[0])
+            self.features_.fit(X)
+        model = self.features_._model_of(self.features_)
         posterior, layout = model.blueprint.posterior, model.blueprint.layout
         if not isinstance(posterior, GaussianCode | LaplaceCode) or layout.circular:
             raise ValueError(
-                f"features={self.features!r} has codes that are angles, shares or directions, but "
-                "M2 describes numbers on a line. Write posterior='gaussian' and circular=()."
+                "M2 describes numbers on a line, but the codes of features= are angles, shares or "
+                "directions. Write posterior='gaussian' and circular=()."
             )
         blank = torch.zeros(1, 1, posterior.n_noise(layout))
         found = self.features_._map(
@@ -334,7 +345,9 @@ class SemiSupervisedVAE(
         log_prior = torch.from_numpy(np.log(self.class_prior_)).float()
         learner = SemiSupervised(recipe.blueprint, log_prior, float(self.alpha), len(seeds))
         learner.reset(devices.generators(seeds, torch.device("cpu")))
-        if recipe.blueprint.architecture.init == "pca":
+        b = recipe.blueprint
+        # As many components as values would leave the start no noise.
+        if b.architecture.init == "pca" and b.layout.n_features < b.n_outputs:
             weight = torch.ones(len(rows)).to(rows.x)
             start_as_pca(learner.model, rows.x, rows.target, weight, rows.condition)
         return learner.to(devices.dtype(recipe.training.precision))
