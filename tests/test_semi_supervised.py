@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from helpers import quick, table
-from narrows import Dense, SemiSupervisedVAE, Training, VariationalAutoencoder
+from narrows import Dense, Modules, SemiSupervisedVAE, Training, VariationalAutoencoder
 from narrows._errors import NonFiniteLossError
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
@@ -500,6 +500,11 @@ def test_labels_that_do_not_fit_are_refused(y, message):
             {"features": VariationalAutoencoder(2, posterior="dirichlet", max_epochs=1)},
             "M2 describes numbers on a line, but the codes of features= are angles, shares or "
             "directions. Write posterior='gaussian' and circular=().",
+        ),
+        (
+            {"architecture": Modules(torch.nn.Linear, torch.nn.Linear)},
+            "Modules are of the sizes that they are written for, but here one architecture is both "
+            "encoders, of different sizes. Write architecture=Dense((128,)), say.",
         ),
         (
             {"split": "blocks"},

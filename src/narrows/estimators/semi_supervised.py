@@ -35,6 +35,7 @@ from narrows.estimators._starting import start_as_pca
 from narrows.estimators.variational import VariationalAutoencoder
 from narrows.nn.activation import Activation
 from narrows.nn.architecture import Architecture
+from narrows.nn.modules import Modules
 from narrows.nn.posterior import GaussianCode, LaplaceCode
 from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
@@ -150,11 +151,11 @@ class SemiSupervisedVAE(
     >>> import numpy as np
     >>> from sklearn.datasets import make_blobs
     >>> from narrows import SemiSupervisedVAE
-    >>> X, truth = make_blobs(500, centers=3, random_state=0)
+    >>> X, truth = make_blobs(500, centers=3, cluster_std=0.6, random_state=0)
     >>> y = np.full(500, -1)
     >>> y[:15] = truth[:15]
-    >>> model = SemiSupervisedVAE(1, max_epochs=20, random_state=0).fit(X, y)
-    >>> model.score(X, truth) > 0.85
+    >>> model = SemiSupervisedVAE(1, max_epochs=20, learning_rate=0.01, random_state=0).fit(X, y)
+    >>> model.score(X, truth) > 0.9
     True
     >>> model.sample(4, label=2, random_state=0).shape
     (4, 2)
@@ -270,6 +271,11 @@ class SemiSupervisedVAE(
             raise TypeError(
                 f"features={self.features!r} is not what M2 can read draws of. Write "
                 "features=VariationalAutoencoder(50), say, or None."
+            )
+        if isinstance(self.architecture, Modules):
+            raise ValueError(
+                "Modules are of the sizes that they are written for, but here one architecture is "
+                "both encoders, of different sizes. Write architecture=Dense((128,)), say."
             )
         training = _checks.training_of(self)
         if training.split != "random":
