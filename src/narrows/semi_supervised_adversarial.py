@@ -100,9 +100,10 @@ class SemiSupervisedAdversarial(Classifying):
         return [*contest.critic(rows), told]
 
     def against(self, contest: Contest, pair: Pair) -> list[Float[Tensor, " restart"]]:
-        """Return how little codes pass for draws, and class shares."""
+        """Return how little codes pass for draws, and class shares, each by its own network."""
         rows, shares = self._quietly_read(pair)
-        return [*contest.encoder(rows), passed(self.class_critic, shares, rows.weight)]
+        fixed = replace(rows, condition=shares.detach())
+        return [*contest.encoder(fixed), passed(self.class_critic, shares, rows.weight)]
 
     def classified(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
         """Return the mean of ``-ln q(y | x)`` over rows with labels."""

@@ -47,7 +47,7 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
         "reconstruction"      loss(x, D(z, q))                              moves e, q and D
         "critic"              -½ E[ln σ(c(u))] - ½ E[ln(1 - σ(c(z)))]       moves c
         "class_critic"        -½ E[ln σ(d(v))] - ½ E[ln(1 - σ(d(q)))]       moves d
-        "adversarial"         -E[ln σ(c(z))]                                moves e and q
+        "adversarial"         -E[ln σ(c(z))]                                moves e
         "class_adversarial"   -E[ln σ(d(q))]                                moves q
         "classification"      -E[ln q(y | x)] over rows with labels         moves q
 
@@ -93,7 +93,7 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
     architecture : str, Dense, Convolutional, Recurrent or None, default=None
         Network of encoder, classifier and decoder, which then replaces `hidden_layer_sizes` and
         `activation`.
-    <slow training>
+    <training>
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
         architecture: str | Architecture | None = None,
         max_epochs: int = 200,
         batch_size: int = 128,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 5e-3,
         n_init: int = 1,
         random_state: Any = None,
         verbose: int = 0,
