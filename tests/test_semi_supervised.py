@@ -535,9 +535,9 @@ def test_labels_that_the_fit_did_not_see_are_refused():
     [
         SemiSupervisedVAE(
             hidden_layer_sizes=(8,),
-            max_epochs=15,
+            max_epochs=8,
             learning_rate=0.05,
-            batch_size=64,
+            batch_size=128,
             training=Training(precision="float64"),  # single precision differs by rounding
         ),
     ],

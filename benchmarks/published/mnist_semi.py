@@ -39,11 +39,12 @@ M2 = {
 }
 M1_M2 = {
     "n_components": 10,
+    "scale": "none",
     "hidden": (500,),
     "max_epochs": 60,
     "batch_size": 200,
     "learning_rate": 1e-3,
-    "alpha": 0.1,
+    "alpha": 1.0,
 }
 CASES = (
     ("M1+M2", 100, "96", "96.67 ± 0.14", M1_M2, FEATURES),

@@ -136,9 +136,9 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
     >>> import numpy as np
     >>> from sklearn.datasets import make_blobs
     >>> from narrows import SemiSupervisedVAE
-    >>> X, truth = make_blobs(500, centers=3, cluster_std=0.6, random_state=0)
-    >>> y = np.full(500, -1)
-    >>> y[:15] = truth[:15]
+    >>> X, truth = make_blobs(300, centers=3, cluster_std=0.6, random_state=0)
+    >>> y = np.full(300, -1)
+    >>> y[:30] = truth[:30]
     >>> model = SemiSupervisedVAE(1, max_epochs=20, learning_rate=0.01, random_state=0).fit(X, y)
     >>> model.score(X, truth) > 0.9
     True
