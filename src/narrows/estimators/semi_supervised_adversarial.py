@@ -121,7 +121,7 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
     >>> from narrows import SemiSupervisedAAE
     >>> X, truth = make_blobs(500, centers=3, cluster_std=0.6, random_state=0)
     >>> y = np.full(500, -1)
-    >>> y[:15] = truth[:15]
+    >>> y[::20] = truth[::20]
     >>> model = SemiSupervisedAAE(1, max_epochs=20, random_state=0).fit(X, y)
     >>> model.score(X, truth) > 0.9
     True
