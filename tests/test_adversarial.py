@@ -538,12 +538,12 @@ REFUSED = {
     "strength": (
         {"strength": -0.5},
         ValueError,
-        "strength=-0.5 must be at least 0. Write 1.0.",
+        "strength=-0.5 must be a number, at least 0. Write 1.0.",
     ),
     "strength in words": (
         {"strength": "much"},
         ValueError,
-        "strength='much' must be a number. Write 1.0.",
+        "strength='much' must be a number, at least 0. Write 1.0.",
     ),
     "learning rate": (
         {"critic_learning_rate": -1.0},

@@ -21,6 +21,7 @@ _WHERE = {
     "StackedClassifier": "narrows.estimators.supervised",
     "StackedRegressor": "narrows.estimators.supervised",
     "SemiSupervisedVAE": "narrows.estimators.semi_supervised",
+    "SemiSupervisedAAE": "narrows.estimators.semi_supervised_adversarial",
     "OutlierDetector": "narrows.estimators.outliers",
     "CodeRegressor": "narrows.estimators.code_regressor",
     "ModuleRegressor": "narrows.estimators.module_regressor",
@@ -92,6 +93,9 @@ if TYPE_CHECKING:
     from narrows.estimators.module_regressor import ModuleRegressor as ModuleRegressor
     from narrows.estimators.outliers import OutlierDetector as OutlierDetector
     from narrows.estimators.semi_supervised import SemiSupervisedVAE as SemiSupervisedVAE
+    from narrows.estimators.semi_supervised_adversarial import (
+        SemiSupervisedAAE as SemiSupervisedAAE,
+    )
     from narrows.estimators.sparse import SparseAutoencoder as SparseAutoencoder
     from narrows.estimators.stacked import StackedAutoencoder as StackedAutoencoder
     from narrows.estimators.supervised import StackedClassifier as StackedClassifier

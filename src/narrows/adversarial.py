@@ -45,12 +45,11 @@ class Contest:
         """
         codes = self._codes(batch).detach()
         draws = self.sampler.features(len(batch), self.model.blueprint.layout, self.generators)
-        told = softplus(-logits(self.model, draws.to(codes))).mean(1)
-        return [0.5 * (told + _mean(softplus(logits(self.model, codes)), batch.weight))]
+        return [judged(network_of(self.model), codes, draws.to(codes), batch.weight)]
 
     def encoder(self, batch: Batch) -> list[Float[Tensor, " restart"]]:
         """Return ``-E[ln σ(c(e(x)))]``: how little codes pass for draws."""
-        return [_mean(softplus(-logits(self.model, self._codes(batch))), batch.weight)]
+        return [passed(network_of(self.model), self._codes(batch), batch.weight)]
 
     def _codes(self, batch: Batch) -> Float[Tensor, "restart row feature"]:
         """Return codes as `transform` gives them: without the noise of training."""
@@ -84,12 +83,31 @@ def phases(
     encoder, judge = list(model.encoder.parameters()), list(network_of(model).parameters())
     apart = {*encoder, *judge}
     rest = [parameter for parameter in model.parameters() if parameter not in apart]
-    rate = 1.0 if critic.learning_rate is None else critic.learning_rate / learning_rate
     return [
         Phase(model, [*encoder, *rest], names),
-        Phase(contest.critic, judge, ("critic",), rate),
+        Phase(contest.critic, judge, ("critic",), critic.rate(learning_rate)),
         Phase(contest.encoder, encoder, ("adversarial",), critic.strength),
     ]
+
+
+def judged(
+    network: DenseNetwork,
+    codes: Float[Tensor, "restart row feature"],
+    draws: Float[Tensor, "restart draw feature"],
+    weight: Float[Tensor, " row"] | None = None,
+) -> Float[Tensor, " restart"]:
+    """Return how badly a critic tells draws from codes, which may have weights of mean one."""
+    told = softplus(-network(draws)[..., 0]).mean(1)
+    return 0.5 * (told + _mean(softplus(network(codes)[..., 0]), weight))
+
+
+def passed(
+    network: DenseNetwork,
+    codes: Float[Tensor, "restart row feature"],
+    weight: Float[Tensor, " row"] | None = None,
+) -> Float[Tensor, " restart"]:
+    """Return how little codes pass for draws with a critic."""
+    return _mean(softplus(-network(codes)[..., 0]), weight)
 
 
 def network_of(model: Model) -> DenseNetwork:

@@ -83,7 +83,7 @@ class Model(Learner):
     def encode(
         self,
         x: Float[Tensor, "row value"],
-        condition: Float[Tensor, "row condition"] | None = None,
+        condition: Float[Tensor, "... row condition"] | None = None,
     ) -> Float[Tensor, "{self.n_restarts} row feature"]:
         """Return the features of the code."""
         return self.blueprint.code(self._raw(x, condition), self.blueprint.layout)
@@ -101,7 +101,7 @@ class Model(Learner):
     def _raw(
         self,
         x: Float[Tensor, "*restart row value"],
-        condition: Float[Tensor, "row condition"] | None,
+        condition: Float[Tensor, "... row condition"] | None,
         kept: list[Tensor] | None = None,
     ) -> Float[Tensor, "{self.n_restarts} row raw"]:
         """Return what the encoder makes of rows, the same for all restarts or each its own."""
@@ -116,7 +116,7 @@ class Model(Learner):
         self,
         features: Float[Tensor, "restart row feature"],
         level: int | None = None,
-        condition: Float[Tensor, "row condition"] | None = None,
+        condition: Float[Tensor, "... row condition"] | None = None,
     ) -> Float[Tensor, "restart level row output"]:
         """Return the raw outputs of all levels, or of one, counted from 0."""
         ordering, masks = self.blueprint.ordering, self._masks[: self.n_levels]
@@ -327,7 +327,8 @@ class Model(Learner):
         if len(self._masks) > 1:
             inputs = inputs * (masks if levels is None else masks[levels])
         if condition is not None:
-            inputs = torch.cat([inputs, condition.expand(*inputs.shape[:-1], -1)], -1)
+            known = condition.unsqueeze(-3).expand(*inputs.shape[:-1], -1)
+            inputs = torch.cat([inputs, known], -1)
         n_restarts, n_levels, n_rows, n_features = inputs.shape
         if self.n_decoders == 1:
             outputs = self.decoder(inputs.reshape(n_restarts, -1, n_features))

@@ -1,7 +1,9 @@
 """A classifier beside a conditional autoencoder, learned from rows of which few have labels."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,8 +12,9 @@ from torch import Tensor
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
 from narrows.engine.loop import Learner
+from narrows.engine.player import Phase
 from narrows.model import Model
-from narrows.nn.architecture import Sizes
+from narrows.nn.architecture import Network, Sizes
 
 TERMS = ("reconstruction", "divergence", "labels", "classification")
 
@@ -41,6 +44,18 @@ class Pair:
     def total_weight(self) -> float:
         """What a pair counts, as a whole."""
         return 1.0
+
+    def together(self) -> Batch:
+        """Return all rows at once, weighed by what their bounds count in the mean; no labels."""
+        both = zip((self.unlabelled, self.labelled), self.weights, strict=False)
+        parts = [(rows, weight) for rows, weight in both if rows is not None]
+        n_rows = sum(len(rows) for rows, _ in parts)
+        weights = [torch.full((len(rows),), n_rows * weight).to(rows.x) for rows, weight in parts]
+        x = torch.cat([rows.x for rows, _ in parts])
+        given = all(rows.target is rows.x for rows, _ in parts)
+        target = x if given else torch.cat([rows.target for rows, _ in parts])
+        seen = [rows.observed for rows, _ in parts if rows.observed is not None]
+        return Batch(x, target, torch.cat(weights), torch.cat(seen) if seen else None)
 
 
 @dataclass(frozen=True)
@@ -115,12 +130,14 @@ def _steps(
     return rows[order[: size * n_steps]].split(size)
 
 
-class SemiSupervised(Learner):
-    """Restarts of the model M2: rows come of a class and a code; a classifier guesses the class.
+def _labels_of(rows: Batch) -> Float[Tensor, "row class"]:
+    if rows.condition is None:
+        raise TypeError("The rows have no labels.")
+    return rows.condition
 
-    With ``L(x, y) = E_q[ln p(x | y, z)] - KL(q(z | x, y) ‖ p(z)) + ln p(y)``, a labelled row costs
-    ``-L(x, y)``, an unlabelled one ``-Σ_y q(y | x) (L(x, y) - ln q(y | x))``, and the loss is the
-    mean of these over all rows, plus α times the mean of ``-ln q(y | x)`` over labelled rows.
+
+class Classifying(Learner, ABC):
+    """Restarts of a conditional autoencoder beside a classifier, which guesses the condition.
 
     Parameters
     ----------
@@ -128,35 +145,42 @@ class SemiSupervised(Learner):
         Of an autoencoder whose condition is the class.
     log_prior : Tensor of shape (class,)
         ln p(y).
-    alpha : float
     n_restarts : int
 
-    References
+    Attributes
     ----------
-    Kingma, Rezende, Mohamed & Welling 2014, arXiv:1406.5298, equations 6 to 9, where α is 0.1 N.
+    further : sequence of Network
+        Networks besides these two that start from random weights.
     """
 
     log_prior: Tensor
+    further: Sequence[Network] = ()
 
     def __init__(
-        self,
-        blueprint: Blueprint,
-        log_prior: Float[Tensor, " class"],
-        alpha: float,
-        n_restarts: int,
+        self, blueprint: Blueprint, log_prior: Float[Tensor, " class"], n_restarts: int
     ) -> None:
         super().__init__()
-        self.alpha = alpha
         self.model = Model(blueprint, n_restarts)
         b, n_classes = blueprint, len(log_prior)
         sizes = Sizes(b.event_shape, b.event_shape, n_classes, n_restarts)
         self.classifier, _ = b.architecture.build(sizes)
         self.register_buffer("log_prior", log_prior, persistent=False)
 
+    @abstractmethod
+    def alone(self) -> Self:
+        """Return a new learner of the same settings with one restart."""
+
+    @abstractmethod
+    def phases(
+        self, learning_rate: float, generators: Sequence[torch.Generator] = ()
+    ) -> list[Phase]:
+        """Return what a training step consists of; draws come from one generator per restart."""
+
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
         self.model.reset(generators)
-        self.classifier.reset(generators)
+        for network in (self.classifier, *self.further):
+            network.reset(generators)
 
     def seed(self, generators: Sequence[torch.Generator]) -> None:
         """Set where training draws its noise from, one generator per restart; () for none."""
@@ -167,6 +191,56 @@ class SemiSupervised(Learner):
         """Return ln q(y | x)."""
         logits: Tensor = self.classifier(x.expand(self.model.n_restarts, *x.shape))
         return logits.log_softmax(-1)
+
+    def missed(self, rows: Batch) -> Float[Tensor, "restart row"]:
+        """Return ``-ln q(y | x)`` of rows with labels."""
+        return -(self.log_shares(rows.x) * _labels_of(rows)).sum(-1)
+
+    def select(self, restart: int) -> Self:
+        """Return one restart as a learner of its own."""
+        one = self.alone()
+        own = one.to(next(self.parameters())).state_dict()
+        for name, tensor in self.state_dict().items():
+            own[name].copy_(tensor.chunk(self.model.n_restarts)[restart])
+        return one.eval()
+
+
+class SemiSupervised(Classifying):
+    """Restarts of the model M2: rows come of a class and a code; a classifier guesses the class.
+
+    With ``L(x, y) = E_q[ln p(x | y, z)] - KL(q(z | x, y) ‖ p(z)) + ln p(y)``, a labelled row costs
+    ``-L(x, y)``, an unlabelled one ``-Σ_y q(y | x) (L(x, y) - ln q(y | x))``, and the loss is the
+    mean of these over all rows, plus α times the mean of ``-ln q(y | x)`` over labelled rows.
+
+    Parameters
+    ----------
+    blueprint, log_prior, n_restarts : as of `Classifying`
+    alpha : float
+
+    References
+    ----------
+    Kingma, Rezende, Mohamed & Welling 2014, arXiv:1406.5298, equations 6 to 9, where α is 0.1 N.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        log_prior: Float[Tensor, " class"],
+        alpha: float,
+        n_restarts: int,
+    ) -> None:
+        super().__init__(blueprint, log_prior, n_restarts)
+        self.alpha = alpha
+
+    def alone(self) -> "SemiSupervised":
+        """Return a new learner of the same settings with one restart."""
+        return SemiSupervised(self.model.blueprint, self.log_prior, self.alpha, 1)
+
+    def phases(
+        self, learning_rate: float, generators: Sequence[torch.Generator] = ()
+    ) -> list[Phase]:
+        """Return the one phase of a training step: all terms move all parameters."""
+        return [Phase(self, list(self.parameters()), TERMS)]
 
     def forward(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
         """Return each term of the loss, per value of the data."""
@@ -194,18 +268,6 @@ class SemiSupervised(Learner):
 
     def _known(self, rows: Batch) -> list[Float[Tensor, "restart row"]]:
         """Return the terms of rows with labels, and how badly they are classified."""
-        label = rows.condition
-        if label is None:
-            raise TypeError("The rows have no labels.")
-        missed = -(self.log_shares(rows.x) * label).sum(-1)
-        surprise = -(self.log_prior * label).sum(-1)
+        missed = self.missed(rows)
+        surprise = -(self.log_prior * _labels_of(rows)).sum(-1)
         return [*self.model.row_terms(rows), surprise.expand_as(missed), missed]
-
-    def select(self, restart: int) -> "SemiSupervised":
-        """Return one restart as a learner of its own."""
-        n = self.model.n_restarts
-        one = SemiSupervised(self.model.blueprint, self.log_prior, self.alpha, 1)
-        own = one.to(next(self.parameters())).state_dict()
-        for name, tensor in self.state_dict().items():
-            own[name].copy_(tensor.chunk(n)[restart])
-        return one.eval()

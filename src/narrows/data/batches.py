@@ -28,14 +28,15 @@ class Batch:
     observed : Tensor of bool, shape (row, output), or None
         Which entries of the target were observed; None when all were.
     condition : Tensor of shape (row, condition), or None
-        What encoder and decoder read besides, as numbers.
+        What encoder and decoder read besides, as numbers; of shape (restart, row, condition) where
+        each restart has its own, in a batch that is not divided any more.
     """
 
     x: Float[Tensor, "row value"]
     target: Float[Tensor, "row output"]
     weight: Float[Tensor, " row"] | None = None
     observed: Bool[Tensor, "row output"] | None = None
-    condition: Float[Tensor, "row condition"] | None = None
+    condition: Float[Tensor, "... row condition"] | None = None
 
     def __len__(self) -> int:
         return len(self.x)

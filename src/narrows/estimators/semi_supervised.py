@@ -1,49 +1,35 @@
 """A classifier for few labels: a variational autoencoder whose rows come of a class and a code."""
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from scipy.special import xlogy
-from sklearn.base import (
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    clone,
-)
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from narrows._types import Array
-from narrows.data.batches import Batch, Batches
+from narrows.blueprint import Blueprint
 from narrows.engine import devices, loop
-from narrows.engine.callbacks import Progress
-from narrows.engine.player import Phase
 from narrows.engine.training import Training
-from narrows.estimators import _checks, _fitting, _guards, _labels
-from narrows.estimators._conditions import Column, Conditions
+from narrows.estimators import _checks, _fitting, _labels
+from narrows.estimators._conditions import Column
 from narrows.estimators._docs import documented
-from narrows.estimators._settings import Settings
-from narrows.estimators._starting import start_as_pca
+from narrows.estimators._semi_supervised import Draw, SemiSupervisedClassifier
 from narrows.estimators.variational import VariationalAutoencoder
 from narrows.nn.activation import Activation
 from narrows.nn.architecture import Architecture
-from narrows.nn.modules import Modules
 from narrows.nn.posterior import GaussianCode, LaplaceCode
-from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
-from narrows.semi_supervised import TERMS, Pairs, SemiSupervised
+from narrows.semi_supervised import SemiSupervised
 
-Draw = Callable[[torch.Generator], Tensor]
-PRIORS = ("labelled", "uniform")
 OWN = ("alpha", "class_prior", "features")
 
 
@@ -71,9 +57,7 @@ class LabelledElbo(NamedTuple):
 
 
 @documented
-class SemiSupervisedVAE(
-    ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Settings
-):
+class SemiSupervisedVAE(SemiSupervisedClassifier):
     """Classifier for rows of which few have labels, which also generates rows of a class.
 
     In y, -1 means that a label is not known, as in `sklearn.semi_supervised`; labels that are text
@@ -210,109 +194,34 @@ class SemiSupervisedVAE(
         tags.input_tags.allow_nan = first.missing != "error"
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Learn from all rows and the labels that are known.
-
-        Parameters
-        ----------
-        X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
-        y : array of shape (rows,)
-            Labels; -1 where one is not known.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If no label is known, or those of one class alone, if there is not one for each row, or
-            a setting is out of range.
-        NonFiniteLossError
-            If the losses of all restarts became NaN or infinite.
-        """
-        with _guards.all_or_nothing(self):
-            history = self._fit(X, y)
-        _guards.refuse_failure(history)
-        return self
-
     def _fit(self, X: Any, y: Any) -> loop.History:
         self._check()
-        inner = VariationalAutoencoder(
-            **{name: getattr(self, name) for name in self.get_params(deep=False) if name not in OWN}
-        )
+        inner = self._inner(VariationalAutoencoder, OWN)
         settings = _checks.check(inner)
         numbers = self._numbered(y)
         split, order, first, drawn, *starts = _fitting.seeds(self.random_state, 4 + self.n_init)
         draw = self._learn_features(X, first)
         if draw is not None:
             X = draw(devices.generators([drawn], torch.device("cpu"))[0]).numpy()
-        given = inner._learn_rows(X, None, settings)
-        _labels.check_length(numbers, len(given.rows))
-        settings = settings.placed(given.targets)
-        inner._conditions = Conditions((Column("label", categories=tuple(self.classes_.tolist())),))
-        inner._learn_scales(given.rows, given.targets, None, settings)
-        known = given._replace(condition=self._known(numbers, settings.dtype))
-        rows = inner._batch(known, None, None, settings.dtype)
-        recipe = settings.recipe(inner._event_shape, inner._target_shape, len(self.classes_))
-        learner = self._built(recipe, rows, starts)
-        parts = _labels.divided(numbers, recipe.training.validation_fraction, split)
-        where = devices.device(recipe.training.device, recipe.training.precision)
-        read = partial(_drawn, rows.to(where), inner._input_scale, draw)
-        history = _train(learner, recipe, read, parts, [order, *starts])
-        self._keep(inner, learner, history, rows[parts[0].labelled])
+        history = self._learn(inner, X, numbers, settings, [split, order, *starts], draw)
+        self._take_names(inner if self.features_ is None else self.features_)
         return history
 
     def _check(self) -> None:
         if not isinstance(self.alpha, Real) or not 0 <= float(self.alpha) < math.inf:
             raise ValueError(f"alpha={self.alpha!r} must be a number, at least 0. Write 0.1.")
-        _checks.check_name("class_prior", self.class_prior, PRIORS)
         given = self._frozen or self.features
         if given is not None and not isinstance(given, VariationalAutoencoder):
             raise TypeError(
                 f"features={self.features!r} is not what M2 can read draws of. Write "
                 "features=VariationalAutoencoder(50), say, or None."
             )
-        if isinstance(self.architecture, Modules):
-            raise ValueError(
-                "Modules are of the sizes that they are written for, but here one architecture is "
-                "both encoders, of different sizes. Write architecture=Dense((128,)), say."
-            )
-        training = _checks.training_of(self)
-        if training.split != "random":
-            raise ValueError(
-                f"split={training.split!r} has no place here: rows are held out at random, class "
-                "by class. Write Training(split='random')."
-            )
+        self._check_labelling()
 
     @property
     def _frozen(self) -> Any:
         """Features that are fitted and stay as they are."""
         return self.features.estimator if isinstance(self.features, FrozenEstimator) else None
-
-    def _numbered(self, y: Any) -> Int64[np.ndarray, " row"]:
-        """Return the number of each row's class, or -1, after learning which classes there are."""
-        labels, known = _labels.read(self, y)
-        self.classes_, numbers = np.unique(labels[known], return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y holds one class alone, {self.classes_.tolist()[0]!r}; a classifier needs two. "
-                "Pass labels of all classes."
-            )
-        counts = np.bincount(numbers)
-        shares = counts if self.class_prior == "labelled" else np.ones(len(counts))
-        self.class_prior_ = shares / shares.sum()
-        found = np.full(len(labels), -1)
-        found[known] = numbers
-        return found
-
-    def _known(
-        self, numbers: Int64[np.ndarray, " row"], dtype: torch.dtype
-    ) -> Float[Tensor, "row class"]:
-        """Return labels as ones and zeros; the shares of classes where they are not known."""
-        ones = np.eye(len(self.classes_))[numbers]
-        ones[numbers < 0] = ones[numbers >= 0].mean(0)
-        return torch.as_tensor(ones, dtype=dtype)
 
     def _learn_features(self, X: Any, seed: np.random.SeedSequence) -> Draw | None:
         """Fit the features of all rows, and return what draws them from their posteriors."""
@@ -345,59 +254,13 @@ class SemiSupervisedVAE(
 
         return draw
 
-    def _built(
-        self, recipe: _fitting.Recipe, rows: Batch, seeds: list[np.random.SeedSequence]
+    def _new_learner(
+        self, blueprint: Blueprint, log_prior: Float[Tensor, " class"], n_restarts: int
     ) -> SemiSupervised:
-        """Return a learner of one restart per seed, at its start."""
-        log_prior = torch.from_numpy(np.log(self.class_prior_)).float()
-        learner = SemiSupervised(recipe.blueprint, log_prior, float(self.alpha), len(seeds))
-        learner.reset(devices.generators(seeds, torch.device("cpu")))
-        b = recipe.blueprint
-        # As many components as values would leave the start no noise.
-        if b.architecture.init == "pca" and b.layout.n_features < b.n_outputs:
-            weight = torch.ones(len(rows)).to(rows.x)
-            start_as_pca(learner.model, rows.x, rows.target, weight, rows.condition)
-        return learner.to(devices.dtype(recipe.training.precision))
+        return SemiSupervised(blueprint, log_prior, float(self.alpha), n_restarts)
 
-    def _keep(
-        self,
-        inner: VariationalAutoencoder,
-        learner: SemiSupervised,
-        history: loop.History,
-        labelled: Batch,
-    ) -> None:
-        """Set the fitted attributes."""
-        best = int(history.best_loss.argmin())
-        self.n_iter_ = inner.n_iter_ = len(history.train_loss)
-        self.history_ = inner.history_ = _fitting.as_arrays(history, len(TERMS))
-        inner.fve_restarts_ = inner._fve(learner.model, Batches(labelled, _fitting.EVALUATION_ROWS))
-        self._learner = learner.select(best)
-        inner._model = inner._ensemble = self._learner.model
-        inner._best = 0
-        self.autoencoder_ = inner
-        first = inner if self.features_ is None else self.features_
-        self.n_features_in_ = first.n_features_in_
-        self.__dict__.pop("feature_names_in_", None)
-        if hasattr(first, "feature_names_in_"):
-            self.feature_names_in_ = first.feature_names_in_
-
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
-        """Return the probability of every class, q(y | x), of features at their locations.
-
-        Parameters
-        ----------
-        X : like `fit`
-        """
-        check_is_fitted(self)
-        rows = self.autoencoder_._known_rows(self._read(X), any_length=True)
-        with torch.no_grad():
-            parts = [self._learner.log_shares(x)[0] for x in self.autoencoder_._blocks(rows)]
-        return torch.cat(parts).exp().numpy()
-
-    def predict(self, X: Any) -> Array:
-        """Return the most probable class of each row."""
-        best = self.predict_proba(X).argmax(1)
-        return np.asarray(self.classes_[best])
+    def _columns(self) -> list[Column]:
+        return [self._label_column]
 
     def transform(self, X: Any) -> Float[np.ndarray, "row component"]:
         """Return the codes of rows: the location of q(z | x, y) at the most probable class y.
@@ -465,9 +328,7 @@ class SemiSupervisedVAE(
         check_is_fitted(self)
         of_labels, of_rows, of_noise = _fitting.seeds(random_state, 3)
         _checks.check_count("n_samples", n_samples)
-        if label is None:
-            rng = np.random.default_rng(of_labels)
-            label = rng.choice(self.classes_, n_samples, p=self.class_prior_)
+        label = self._drawn_labels(n_samples, label, of_labels)
         own = int(of_rows.generate_state(1)[0])
         settings = {"condition": label, "random_state": own}
         if self.features_ is None:
@@ -510,45 +371,3 @@ class SemiSupervisedVAE(
 
         rows = first._map(X, drawn)
         return rows, torch.cat(densities).double().numpy()
-
-
-def _drawn(rows: Batch, scale: Scale, draw: Draw | None, generator: torch.Generator) -> Batch:
-    """Return the rows of an epoch: the same ones, or new draws of features."""
-    if draw is None:
-        return rows
-    x = scale.apply(draw(generator).numpy(), rows.x.dtype).to(rows.x.device)
-    return Batch(x, x, None, None, rows.condition)
-
-
-def _train(
-    learner: SemiSupervised,
-    recipe: _fitting.Recipe,
-    read: Callable[[torch.Generator], Batch],
-    parts: tuple[_labels.Split, _labels.Split],
-    seeds: list[np.random.SeedSequence],
-) -> loop.History:
-    """Train a learner in place; the first seed orders the rows, the others draw noise."""
-    order, *noise = seeds
-    train, held = parts
-    where = devices.device(recipe.training.device, recipe.training.precision)
-    n_classes = len(learner.log_prior)
-    work = recipe.batch_size * n_classes * sum(tensor.numel() for tensor in learner.parameters())
-    shares = len(train.unlabelled) / train.n_rows, len(train.labelled) / train.n_rows
-    at_once = max(1, _fitting.EVALUATION_ROWS // n_classes)
-    learner.to(where).seed(devices.generators(noise, where, stream=1))
-    with ExitStack() as stack:
-        stack.callback(learner.to, "cpu")
-        stack.callback(learner.seed, ())
-        stack.enter_context(devices.threads(work))
-        watching = [stack.enter_context(Progress())] if recipe.verbose else []
-        return loop.fit(
-            learner,
-            Pairs(read, *train, shares, recipe.batch_size),
-            Pairs(read, *held, shares, at_once) if held.n_rows else None,
-            settings=recipe.training,
-            learning_rate=recipe.learning_rate,
-            max_epochs=recipe.max_epochs,
-            generator=devices.generators([order], torch.device("cpu"))[0],
-            phases=[Phase(learner, list(learner.parameters()), TERMS)],
-            callbacks=[*recipe.training.callbacks, *watching],
-        )

@@ -120,7 +120,7 @@ class Architecture(Part, ABC):
     def joined(
         self,
         x: Float[Tensor, "network row value"],
-        condition: Float[Tensor, "row condition"],
+        condition: Float[Tensor, "... row condition"],
         event: tuple[int, ...],
     ) -> Float[Tensor, "network row read"]:
         """Return rows beside their condition, as the encoder reads them, for events of a shape."""
@@ -169,7 +169,7 @@ class Network(nn.Module, ABC):
 
 
 def behind(
-    x: Float[Tensor, "network row value"], condition: Float[Tensor, "row condition"]
+    x: Float[Tensor, "network row value"], condition: Float[Tensor, "... row condition"]
 ) -> Float[Tensor, "network row read"]:
     """Return rows with their condition behind their values."""
     return torch.cat([x, condition.expand(len(x), -1, -1)], -1)

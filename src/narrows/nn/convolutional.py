@@ -120,7 +120,7 @@ class Convolutional(Architecture):
     def joined(
         self,
         x: Float[Tensor, "network row value"],
-        condition: Float[Tensor, "row condition"],
+        condition: Float[Tensor, "... row condition"],
         event: tuple[int, ...],
     ) -> Float[Tensor, "network row read"]:
         _, *space = grid(event, self.n_dims)

@@ -58,6 +58,10 @@ class Critic(Part):
             )
         self.sampler.check(n_components)
 
+    def rate(self, learning_rate: float) -> float:
+        """Return the speed of the critic's optimiser as a multiple of the autoencoder's."""
+        return 1.0 if self.learning_rate is None else self.learning_rate / learning_rate
+
     def build(self, layout: Layout, n_restarts: int) -> DenseNetwork:
         """Return networks that map features of codes to the logit of being a draw."""
         sizes = (layout.n_features, *widths(self.layer_sizes, "critic_layer_sizes"), 1)

@@ -40,7 +40,7 @@ class Headed(Architecture):
     def joined(
         self,
         x: Float[Tensor, "network row value"],
-        condition: Float[Tensor, "row condition"],
+        condition: Float[Tensor, "... row condition"],
         event: tuple[int, ...],
     ) -> Float[Tensor, "network row read"]:
         return self.architecture.joined(x, condition, event)

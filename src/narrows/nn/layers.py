@@ -277,7 +277,7 @@ class Single(Architecture):
     def joined(
         self,
         x: Float[Tensor, "network row value"],
-        condition: Float[Tensor, "row condition"],
+        condition: Float[Tensor, "... row condition"],
         event: tuple[int, ...],
     ) -> Float[Tensor, "network row read"]:
         return behind(x, condition)

@@ -75,11 +75,11 @@ class Recurrent(Architecture):
     def joined(
         self,
         x: Float[Tensor, "network row value"],
-        condition: Float[Tensor, "row condition"],
+        condition: Float[Tensor, "... row condition"],
         event: tuple[int, ...],
     ) -> Float[Tensor, "network row read"]:
         steps = x.unflatten(-1, (-1, _features("X", event)))
-        each = condition[:, None].expand(*steps.shape[:-1], -1)
+        each = condition.unsqueeze(-2).expand(*steps.shape[:-1], -1)
         return torch.cat([steps, each], -1).flatten(-2)
 
     def _check(self) -> None:
