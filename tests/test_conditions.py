@@ -410,7 +410,7 @@ MISSING = (
                 .transform(X, condition=2.5)
             ),
             "The category 2.5 in row 0, column 0 of the condition, is not one of the fit: 0, 1, 2, "
-            "3, 4, .... Pass one of these; whole numbers that are amounts are floats in fit.",
+            "3, 4, .... Pass one of these; amounts are floats in fit.",
         ),
         (
             lambda m: Autoencoder(1, max_epochs=1).fit(X).transform(X, condition=C),

@@ -77,7 +77,7 @@ class Column:
             if _category(self.name, row, value) not in place:
                 raise ValueError(
                     f"The category {value!r} in row {row}, column {self.name} of the condition, "
-                    f"is not one of the fit: {self._named()}. Pass one of these{self._hint()}."
+                    f"is not one of the fit: {self._named()}. Pass one of these{self._hint(value)}."
                 )
             found.append(place[value])
         return np.eye(len(place))[found]
@@ -86,9 +86,10 @@ class Column:
         known = [repr(category) for category in self.categories or ()]
         return ", ".join(known[:_MOST_NAMED]) + (", ..." if len(known) > _MOST_NAMED else "")
 
-    def _hint(self) -> str:
+    def _hint(self, value: Any) -> str:
+        between = isinstance(value, float) and not value.is_integer()
         whole = all(type(category) is int for category in self.categories or ())
-        return "; whole numbers that are amounts are floats in fit" if whole else ""
+        return "; amounts are floats in fit" if between and whole else ""
 
 
 @dataclass(frozen=True)
