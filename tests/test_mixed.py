@@ -10,6 +10,7 @@ import torch
 import narrows
 from helpers import quick, table
 from narrows import Autoencoder, Mixed
+from narrows.estimators._rows import Given
 from narrows.objective.likelihoods import Bernoulli, Categorical, Gaussian, NegativeBinomial
 
 KINDS = [("bernoulli", [1]), ("categorical", [4, 2]), ("negative_binomial", [3])]
@@ -89,7 +90,7 @@ def test_missing_entries_contribute_nothing(frame):
     holes.loc[4, "eggs"] = np.nan
     assert np.isfinite(Autoencoder(2, **quick(likelihood=kind, missing="ignore")).fit(holes).fve_)
     rows = model._known_rows(holes)
-    less = model._batch(rows, rows, None, None, torch.float32)
+    less = model._batch(Given(rows, rows), None, None, torch.float32)
     entries = model._model._entries(model._model._all_levels(less))[0, 0]
     assert (entries[3, [2, 4]] == 0).all()
     assert entries[4, 3] == 0

@@ -120,7 +120,8 @@ def test_hidden_layers_are_penalised_where_asked():
         penalty = KLSparsity(20.0, 0.1, layer=layer)
         model = Autoencoder(3, **quick(penalties=[penalty], **layers)).fit(X)
         means = [
-            model._map(X, lambda x, i=i, m=model: m._model.hidden(x)[i][0]).mean(0) for i in (0, 1)
+            model._map(X, lambda x, _, i=i, m=model: m._model.hidden(x)[i][0]).mean(0)
+            for i in (0, 1)
         ]
         np.testing.assert_allclose(means[layer - 1], 0.1, atol=0.05)
         assert np.abs(means[2 - layer] - 0.1).max() > 0.1

@@ -154,7 +154,8 @@ def test_a_dense_layer_is_contractive_in_closed_form(settings, closed):
     parts = stage.architecture, Plain("tanh"), Layout(stage.n_features), Unordered(), Gaussian()
     model = Model(Blueprint(*parts, (), stage.event, stage.event), 2)
     layer = model.encoding(torch.device("cpu")).layer
-    assert layer is (model.encoder.weights[0] if closed else None)
+    assert (layer is not None) == closed
+    assert layer is None or torch.equal(layer, model.encoder.weights[0])
 
 
 def test_initialisations_have_the_spread_of_their_sources():

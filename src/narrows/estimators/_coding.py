@@ -55,7 +55,7 @@ class Coding(TransformerMixin, ABC):
 
     def fit_transform(
         self, X: Any, y: Any = None, *, condition: Any = None, **fit_params: Any
-    ) -> Float[np.ndarray, "row code"]:
+    ) -> Any:
         """Fit to the rows of X and return their codes."""
         self.fit(X, y, condition=condition, **fit_params)
         return self.transform(X, condition=condition)
