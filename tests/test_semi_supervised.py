@@ -52,10 +52,9 @@ def blueprint(hidden=(5,), linear_path=False):
     )
 
 
-def learner(n_restarts=1, alpha=ALPHA, **settings):
-    made = SemiSupervised(
-        blueprint(**settings), torch.tensor(PRIOR).log().float(), alpha, n_restarts
-    )
+def learner(n_restarts=1, alpha=ALPHA, n_guesses=N_CLASSES, **settings):
+    log_prior = torch.tensor(PRIOR).log().float()
+    made = SemiSupervised(blueprint(**settings), log_prior, alpha, n_guesses, n_restarts)
     made.reset([torch.Generator().manual_seed(r) for r in range(n_restarts)])
     return made.double().eval()
 
@@ -82,18 +81,23 @@ def drawn(n):
     return torch.randn(n, N_CODES, generator=torch.Generator().manual_seed(0)).numpy()
 
 
-def test_objective_is_the_sum_over_classes():
-    model, few, some = learner(), rows(3), rows(5, [0, 2, 1, 1, 0], seed=1)
+@pytest.mark.parametrize("n_guesses", [2, N_CLASSES])
+def test_objective_is_the_sum_over_the_likeliest_classes(n_guesses):
+    few, some = rows(3), rows(5, [0, 2, 1, 1, 0], seed=1)
+    model = learner(n_guesses=n_guesses)
     with torch.no_grad():
         found = [float(term) for term in model(Pair(few, some, (0.2, 0.5, 0.25)))]
         logits = [model.classifier(part.x[None])[0].numpy() for part in (few, some)]
     wanted = np.zeros(4)
-    noise = drawn(3 * N_CLASSES).reshape(N_CLASSES, 3, N_CODES)
-    for i, log_share in enumerate(log_softmax(logits[0], 1)):
-        for label, share in enumerate(np.exp(log_share)):
-            terms = minus_bound(model.model, few.x[i], label, noise[label, i])
-            gap = log_share[label] - np.log(PRIOR[label])
-            wanted[:3] += 0.2 * share * np.array([*terms, gap])
+    noise = drawn(3 * n_guesses).reshape(n_guesses, 3, N_CODES)
+    for i, row in enumerate(logits[0]):
+        guesses = np.sort(row.argsort()[-n_guesses:])
+        for guess, (label, log_share) in enumerate(
+            zip(guesses, log_softmax(row[guesses]), strict=True)
+        ):
+            terms = minus_bound(model.model, few.x[i], label, noise[guess, i])
+            gap = log_share - np.log(PRIOR[label])
+            wanted[:3] += 0.2 * np.exp(log_share) * np.array([*terms, gap])
     for i, label in enumerate([0, 2, 1, 1, 0]):
         terms = minus_bound(model.model, some.x[i], label, drawn(5)[i])
         wanted[:3] += 0.5 * np.array([*terms, -np.log(PRIOR[label])])
@@ -148,8 +152,9 @@ def test_without_labels_the_best_guess_is_bayes_rule():
     np.testing.assert_allclose(slope, 0, atol=1e-6)
 
 
-def test_restarts_side_by_side_are_single_ones():
-    model, pair = learner(2), Pair(rows(3), rows(2, [0, 1]), (0.3, 0.3, 0.5))
+@pytest.mark.parametrize("n_guesses", [2, N_CLASSES])
+def test_restarts_side_by_side_are_single_ones(n_guesses):
+    model, pair = learner(2, n_guesses=n_guesses), Pair(rows(3), rows(2, [0, 1]), (0.3, 0.3, 0.5))
     both = torch.stack(model(pair))
     for restart in range(2):
         one = torch.stack(model.select(restart)(pair))
@@ -489,6 +494,7 @@ def test_labels_that_do_not_fit_are_refused(y, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"top_classes": 1}, "top_classes=1 must be a whole number, at least 2."),
         ({"alpha": -1}, "alpha=-1 must be a number, at least 0. Write 0.1."),
         (
             {"class_prior": "labeled"},

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
@@ -216,6 +217,9 @@ class SemiSupervised(Classifying):
     ----------
     blueprint, log_prior, n_restarts : as of `Classifying`
     alpha : float
+    n_guesses : int
+        Classes of each row that the sum takes: the most probable ones, whose shares are scaled to
+        add to one. A posterior so cut off gives a bound as any other does.
 
     References
     ----------
@@ -227,14 +231,16 @@ class SemiSupervised(Classifying):
         blueprint: Blueprint,
         log_prior: Float[Tensor, " class"],
         alpha: float,
+        n_guesses: int,
         n_restarts: int,
     ) -> None:
         super().__init__(blueprint, log_prior, n_restarts)
         self.alpha = alpha
+        self.n_guesses = n_guesses
 
     def alone(self) -> "SemiSupervised":
         """Return a new learner of the same settings with one restart."""
-        return SemiSupervised(self.model.blueprint, self.log_prior, self.alpha, 1)
+        return SemiSupervised(self.model.blueprint, self.log_prior, self.alpha, self.n_guesses, 1)
 
     def phases(
         self, learning_rate: float, generators: Sequence[torch.Generator] = ()
@@ -256,14 +262,16 @@ class SemiSupervised(Classifying):
         return [torch.stack(own).sum(0) / n_outputs for own in zip(*found, strict=True)]
 
     def _expected(self, rows: Batch) -> list[Float[Tensor, "restart row"]]:
-        """Return the terms of rows without labels: expectations over all classes."""
-        n, n_classes = len(rows), len(self.log_prior)
+        """Return the terms of rows without labels: expectations over classes."""
+        n, n_classes, k = len(rows), len(self.log_prior), self.n_guesses
         log_share = self.log_shares(rows.x)
+        guesses = log_share.topk(k).indices.sort().values
+        log_share = log_share.gather(-1, guesses).log_softmax(-1)
         share = log_share.exp()
-        known = torch.eye(n_classes).to(rows.x).repeat_interleave(n, 0)
-        every = self.model.row_terms(replace(rows.repeated(n_classes), condition=known))
-        means = [(share.mT * term.unflatten(1, (n_classes, n))).sum(1) for term in every]
-        gap = (share * (log_share - self.log_prior)).sum(-1)
+        known = functional.one_hot(guesses.mT.flatten(1), n_classes).to(rows.x)
+        every = self.model.row_terms(replace(rows.repeated(k), condition=known))
+        means = [(share.mT * term.unflatten(1, (k, n))).sum(1) for term in every]
+        gap = (share * (log_share - self.log_prior[guesses])).sum(-1)
         return [*means, gap, torch.zeros_like(gap)]
 
     def _known(self, rows: Batch) -> list[Float[Tensor, "restart row"]]:

@@ -366,10 +366,10 @@ def layer_wise(estimator: Any) -> LayerWise:
     )
 
 
-def check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: Any, least: int = 1) -> None:
     whole = isinstance(value, bool) is False and hasattr(value, "__index__")
-    if not whole or value < 1:
-        raise ValueError(f"{name}={value!r} must be a whole number, at least 1.")
+    if not whole or value < least:
+        raise ValueError(f"{name}={value!r} must be a whole number, at least {least}.")
 
 
 def _layout(estimator: Any) -> Layout:

@@ -30,7 +30,7 @@ from narrows.nn.posterior import GaussianCode, LaplaceCode
 from narrows.objective.likelihoods import Likelihood
 from narrows.semi_supervised import SemiSupervised
 
-OWN = ("alpha", "class_prior", "features")
+OWN = ("alpha", "top_classes", "class_prior", "features")
 
 
 class LabelledElbo(NamedTuple):
@@ -84,7 +84,12 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
     n_components : int, default=2
         Components of z, at least 1. With many, z tells of a row what its class could have told.
     alpha : float, default=0.1
-        Weight α >= 0 of how well labelled rows are classified, per row of all.
+        Weight α >= 0 of how well labelled rows are classified, per row of all. The smaller the
+        share of labelled rows and the larger the bound, in nats, the more it may take.
+    top_classes : int or None, default=None
+        How many classes of a row, at least 2, the sum over classes takes in training: the most
+        probable ones, whose q(y | x) are scaled to add to one, still a bound. A step is faster
+        nearly by the share left out. None takes all.
     class_prior : {"labelled", "uniform"}, default="labelled"
         p(y): the shares of the classes among the labelled rows, or the same for all. Where rows to
         be labelled were not picked at random but by class, write "uniform".
@@ -151,6 +156,7 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
         n_components: int = 2,
         *,
         alpha: float = 0.1,
+        top_classes: int | None = None,
         class_prior: str = "labelled",
         features: VariationalAutoencoder | FrozenEstimator | None = None,
         noise: str | float = "learned",
@@ -170,6 +176,7 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
     ) -> None:
         self.n_components = n_components
         self.alpha = alpha
+        self.top_classes = top_classes
         self.class_prior = class_prior
         self.features = features
         self.noise = noise
@@ -210,6 +217,8 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
     def _check(self) -> None:
         if not isinstance(self.alpha, Real) or not 0 <= float(self.alpha) < math.inf:
             raise ValueError(f"alpha={self.alpha!r} must be a number, at least 0. Write 0.1.")
+        if self.top_classes is not None:
+            _checks.check_count("top_classes", self.top_classes, least=2)
         given = self._frozen or self.features
         if given is not None and not isinstance(given, VariationalAutoencoder):
             raise TypeError(
@@ -257,7 +266,9 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
     def _new_learner(
         self, blueprint: Blueprint, log_prior: Float[Tensor, " class"], n_restarts: int
     ) -> SemiSupervised:
-        return SemiSupervised(blueprint, log_prior, float(self.alpha), n_restarts)
+        n_classes = len(log_prior)
+        n_guesses = min(self.top_classes or n_classes, n_classes)
+        return SemiSupervised(blueprint, log_prior, float(self.alpha), n_guesses, n_restarts)
 
     def _columns(self) -> list[Column]:
         return [self._label_column]
