@@ -176,16 +176,11 @@ def test_revival_leaves_restarts_alone():
 
 
 def test_revival_wakes_units():
-    X, _ = sparse_rows(3000, 40, 20)
+    X, _ = sparse_rows(1500, 40, 20)
     settings = {"architecture": Dense((), unit_norm=True, init="random"), "scale": "global"}
+    settings |= {"max_epochs": 40, "learning_rate": 1e-2, "random_state": 0}
     dead = [
-        (
-            ~Autoencoder(
-                64, code=TopK(3), penalties=[wake], max_epochs=100, random_state=0, **settings
-            )
-            .fit_transform(X)
-            .any(0)
-        ).sum()
+        (~Autoencoder(64, code=TopK(3), penalties=[wake], **settings).fit_transform(X).any(0)).sum()
         for wake in (Revival(0.25), Revival(0.0))
     ]
     assert dead[0] < dead[1] / 2

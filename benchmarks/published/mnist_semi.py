@@ -46,6 +46,7 @@ M2 = {
     "alpha": 50.0,
 }
 M1_M2 = {
+    "noise": "per_feature",
     **SHARED,
     "scale": "none",
     "n_components": 10,
