@@ -189,20 +189,20 @@ def test_checkpoints_of_other_fits_are_told_apart(change, difference, tmp_path, 
         other_model(tmp_path).set_params(**change).fit(X)
     monkeypatch.setattr(saver, "_OF_THIS_PROCESS", set())
     change = {**change, "max_epochs": 3}
-    with pytest.raises(CheckpointError, match=r"Write resume=None to begin anew\.$"):
+    with pytest.raises(CheckpointError, match=r"To begin anew, do not ask to resume\.$"):
         other_model(tmp_path, resume=True).set_params(**change).fit(X)
 
 
 def test_resume_says_whether_there_must_be_a_checkpoint(tmp_path, monkeypatch):
     X = table()
-    message = f"'{tmp_path}' holds no checkpoint. Write resume=None to begin anew."
+    message = f"'{tmp_path}' holds no checkpoint. To begin anew, do not ask to resume."
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
         other_model(tmp_path, resume=True).fit(X)
     monkeypatch.setattr(saver, "_OF_THIS_PROCESS", set())
     other_model(tmp_path, resume=False).fit(X)
     monkeypatch.setattr(saver, "_OF_THIS_PROCESS", set())
     message = (
-        f"'{tmp_path}' holds a checkpoint of this fit. Go on from it with resume=True, or write "
+        f"'{tmp_path}' holds a checkpoint of this fit. Write resume=True to go on from it, or "
         "another folder."
     )
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
@@ -267,3 +267,12 @@ def test_a_file_of_the_model_holds_no_checkpoint(tmp_path):
     again = load(tmp_path / "model.safetensors")
     assert again.training.checkpoint is None
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
+
+
+def test_a_fit_without_a_seed_cannot_go_on(tmp_path):
+    message = (
+        "random_state=None draws anew at every fit, so that none could go on from a checkpoint. "
+        "Write random_state=0."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        other_model(tmp_path).set_params(random_state=None).fit(table())

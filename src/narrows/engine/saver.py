@@ -49,8 +49,10 @@ class Saver:
     ) -> None:
         if isinstance(checkpoint, str | os.PathLike):
             checkpoint = Checkpoint(checkpoint)
-        self.checkpoint = checkpoint
-        self.settings = described(settings) if checkpoint is not None else {}
+        self.saves = checkpoint is not None
+        self.checkpoint = checkpoint or Checkpoint("")
+        self.settings = described(settings) if self.saves else {}
+        self._folder = Path(self.checkpoint.folder)
         self._stop: int | None = None
 
     @contextmanager
@@ -64,7 +66,7 @@ class Saver:
         OSError
             If the folder cannot be made.
         """
-        if self.checkpoint is None:
+        if not self.saves:
             yield
             return
         self._begin(run, batches)
@@ -73,7 +75,7 @@ class Saver:
 
     def step(self, run: Run) -> None:
         """Save a run after a step if it is time, and stop it if a signal says so."""
-        if self.checkpoint is None:
+        if not self.saves:
             return
         if self._stop is not None or time.monotonic() >= self._due:
             self._save(run)
@@ -81,7 +83,7 @@ class Saver:
 
     def epoch(self, run: Run) -> None:
         """Save a run after an epoch if it is over, or if it is time."""
-        if self.checkpoint is None:
+        if not self.saves:
             return
         every = self.checkpoint.epochs
         due = every is not None and run.n_epochs % every == 0
@@ -90,8 +92,6 @@ class Saver:
         self._obey()
 
     def _begin(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> None:
-        assert self.checkpoint is not None
-        self._folder = Path(self.checkpoint.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._identity = _identity(self.settings, run, batches)
         first = self._folder.resolve() not in _OF_THIS_PROCESS
@@ -102,8 +102,8 @@ class Saver:
         self._number = max((int(path.stem[-6:]) for path in own), default=0)
         if own and first and self.checkpoint.resume is False:
             raise CheckpointError(
-                f"'{self._folder}' holds a checkpoint of this fit. Go on from it with resume=True, "
-                "or write another folder."
+                f"'{self._folder}' holds a checkpoint of this fit. Write resume=True to go on from "
+                "it, or another folder."
             )
         if own:
             run.load(self._latest(own, run))
@@ -128,7 +128,6 @@ class Saver:
 
     def _tell_others(self) -> None:
         """Say that there are checkpoints of other fits alone."""
-        assert self.checkpoint is not None
         others = sorted(self._folder.glob(f"[!.]*{SUFFIX}"))
         if others and self.checkpoint.resume is not False:
             difference = _difference(self.settings, others)
@@ -138,7 +137,7 @@ class Saver:
         else:
             return
         if self.checkpoint.resume:
-            raise CheckpointError(f"{text} Write resume=None to begin anew.")
+            raise CheckpointError(f"{text} To begin anew, do not ask to resume.")
         warnings.warn(f"{text} Training begins anew.", stacklevel=7)
 
     def _save(self, run: Run) -> None:
@@ -155,7 +154,6 @@ class Saver:
         self._wait()
 
     def _wait(self) -> None:
-        assert self.checkpoint is not None
         minutes = self.checkpoint.minutes
         self._due = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
@@ -171,6 +169,11 @@ class Saver:
             return
         if self._stop == signal.SIGINT:
             raise KeyboardInterrupt
+        name = signal.Signals(self._stop).name
+        warnings.warn(
+            f"Training was stopped by {name}; the same fit goes on from '{self._folder}'.",
+            stacklevel=5,
+        )
         raise SystemExit(128 + self._stop)
 
 
