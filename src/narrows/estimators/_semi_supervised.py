@@ -263,6 +263,9 @@ class SemiSupervisedClassifier(
         read = partial(_drawn, rows.to(where), inner._input_scale, draw)
         history = _train(learner, recipe, read, parts, [order, *starts])
         self._keep(inner, learner, history, rows, parts)
+        some = self._conditioned(rows[: _fitting.EVALUATION_ROWS])
+        _guards.warn_collapse(inner._model, some, _AGAINST_COLLAPSE)
+        _guards.warn_told_apart(inner._model, some)
         return history
 
     def _known(
@@ -296,7 +299,7 @@ class SemiSupervisedClassifier(
         rows: Batch,
         parts: tuple[_labels.Split, _labels.Split],
     ) -> None:
-        """Set the fitted attributes, and warn of codes that tell nothing or miss their prior."""
+        """Set the fitted attributes."""
         best = int(history.best_loss.argmin())
         self.n_iter_ = inner.n_iter_ = len(history.train_loss)
         found = self.history_ = _fitting.as_arrays(history, len(learner.terms))
@@ -309,12 +312,12 @@ class SemiSupervisedClassifier(
         inner._model = inner._ensemble = self._learner.model
         inner._best = 0
         self.autoencoder_ = inner
-        some = rows[: _fitting.EVALUATION_ROWS]
+
+    def _conditioned(self, rows: Batch) -> Batch:
+        """Return rows under the condition by which their codes are read."""
         with torch.no_grad():
-            shares = self._learner.log_shares(some.x)[0].exp()
-        some = replace(some, condition=self._condition_of(shares))
-        _guards.warn_collapse(inner._model, some, _AGAINST_COLLAPSE)
-        _guards.warn_told_apart(inner._model, some)
+            shares = self._learner.log_shares(rows.x)[0].exp()
+        return replace(rows, condition=self._condition_of(shares))
 
     def _take_names(self, first: BaseAutoencoder) -> None:
         """Set the names and the number of features, as what read X knows them."""
