@@ -259,8 +259,9 @@ def groups():
 @pytest.fixture(scope="module")
 def of_groups():
     X, truth = groups()
-    settings = {"max_epochs": 40, "learning_rate": 5e-3, "hidden_layer_sizes": (32,)}
-    return SemiSupervisedAAE(1, random_state=0, **settings).fit(X, few_labels(truth, 5))
+    settings = {"max_epochs": 40, "batch_size": 256, "learning_rate": 0.01}
+    model = SemiSupervisedAAE(1, hidden_layer_sizes=(32,), random_state=0, **settings)
+    return model.fit(X, few_labels(truth, 5))
 
 
 def test_rows_without_labels_help():
@@ -392,8 +393,9 @@ def test_settings_that_do_not_fit_are_refused(change, message):
     [
         SemiSupervisedAAE(
             hidden_layer_sizes=(8,),
-            max_epochs=15,
-            learning_rate=0.02,
+            label_strength=2.0,
+            max_epochs=10,
+            learning_rate=0.05,
             batch_size=64,
             training=Training(precision="float64"),  # single precision differs by rounding
         ),

@@ -185,8 +185,8 @@ def divided(
     """Return which rows train and which are held out.
 
     A share of the labelled rows of every class, and one of the rows without labels if that is at
-    least five for each class. Where a class cannot spare five, nothing is held out: what has no
-    labels alone cannot choose a classifier.
+    least five for each class. Where a class cannot spare five, nothing is held out: rows
+    without labels alone cannot choose a classifier.
 
     Parameters
     ----------
