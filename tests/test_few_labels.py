@@ -315,7 +315,8 @@ def test_missing_entries_are_taken(kind):
 def test_codes_that_collapse_are_warned_of():
     message = (
         "All 2 components have collapsed: their posteriors are the prior, so codes tell nothing of "
-        "rows. Write noise='learned' or a smaller noise, a larger max_epochs, or fewer components."
+        "rows. That is right where the class tells all; else write noise='learned' or a smaller "
+        "noise, or a larger max_epochs."
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
         SemiSupervisedVAE(**quick(noise=100.0)).fit(X, Y)

@@ -32,7 +32,8 @@ from narrows.semi_supervised import Classifying, Pairs
 Draw = Callable[[torch.Generator], Tensor]
 PRIORS = ("labelled", "uniform")
 _AGAINST_COLLAPSE = (
-    "Write noise='learned' or a smaller noise, a larger max_epochs, or fewer components."
+    "That is right where the class tells all; else write noise='learned' or a smaller noise, or a "
+    "larger max_epochs."
 )
 
 

@@ -135,6 +135,7 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
     >>> from sklearn.datasets import make_blobs
     >>> from narrows import SemiSupervisedVAE
     >>> X, truth = make_blobs(300, centers=3, cluster_std=0.6, random_state=0)
+    >>> X = X @ [[1.0, 0.6], [0.6, 1.0]]  # longer along one axis
     >>> y = np.full(300, -1)
     >>> y[:30] = truth[:30]
     >>> model = SemiSupervisedVAE(1, max_epochs=20, learning_rate=0.01, random_state=0).fit(X, y)
