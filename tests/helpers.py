@@ -71,6 +71,14 @@ def table(likelihood: str = "gaussian", n_rows: int = 200, n_values: int = 6, se
     return TARGETS[likelihood](mean, rng).astype(np.float64)
 
 
+def few_labels(truth, n: int = 10, seed: int = 0):
+    """Labels of a few rows of each class, drawn at random; -1 for the others."""
+    rng, y = np.random.default_rng(seed), np.full(len(truth), -1)
+    for label in np.unique(truth):
+        y[rng.permutation(np.flatnonzero(truth == label))[:n]] = label
+    return y
+
+
 # Known truth
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -16,8 +17,6 @@ from narrows.engine.loop import Learner
 from narrows.engine.player import Phase
 from narrows.model import Model
 from narrows.nn.architecture import Network, Sizes
-
-TERMS = ("reconstruction", "divergence", "labels", "classification")
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,9 @@ class Pair:
         """What a pair counts, as a whole."""
         return 1.0
 
+    @cached_property
     def together(self) -> Batch:
-        """Return all rows at once, weighed by what their bounds count in the mean; no labels."""
+        """All rows at once, weighed by what their bounds count in the mean; no labels."""
         both = zip((self.unlabelled, self.labelled), self.weights, strict=False)
         parts = [(rows, weight) for rows, weight in both if rows is not None]
         n_rows = sum(len(rows) for rows, _ in parts)
@@ -63,9 +63,10 @@ class Pair:
 class Pairs:
     """Unlabelled and labelled rows in steps, each of as many rows of either kind.
 
-    A step takes `batch_size` rows in proportion, but at least half as many labelled rows, or all
-    where there are fewer. Either kind comes in one random order after another, so that every
-    step's loss is an unbiased estimate of that of all rows.
+    A step takes rows of either kind in proportion, `batch_size` in all; of labelled ones at least
+    half as many as `batch_size`, or all where there are fewer, which then come on top. Either kind
+    comes in one random order after another, so that every step's loss is an unbiased estimate of
+    that of all rows.
 
     Attributes
     ----------
@@ -89,8 +90,10 @@ class Pairs:
 
     def __iter__(self) -> Iterator[Pair]:
         """Yield all rows once, in order."""
-        one, two = (own.tensor_split(len(self)) for own in (self.unlabelled, self.labelled))
-        sizes = len(self.unlabelled) / len(self), len(self.labelled) / len(self)
+        kinds = self.unlabelled, self.labelled
+        n = min(len(self), max(map(len, kinds)))
+        one, two = (own.tensor_split(n) for own in kinds)
+        sizes = len(self.unlabelled) / n, len(self.labelled) / n
         return self._paired(torch.Generator().manual_seed(0), one, two, sizes)
 
     def shuffled(self, generator: torch.Generator) -> Iterator[Pair]:
@@ -150,10 +153,13 @@ class Classifying(Learner, ABC):
 
     Attributes
     ----------
+    terms : sequence of str
+        Names of the terms that training reports, those of all phases.
     further : sequence of Network
         Networks besides these two that start from random weights.
     """
 
+    terms: Sequence[str]
     log_prior: Tensor
     further: Sequence[Network] = ()
 
@@ -226,6 +232,8 @@ class SemiSupervised(Classifying):
     Kingma, Rezende, Mohamed & Welling 2014, arXiv:1406.5298, equations 6 to 9, where α is 0.1 N.
     """
 
+    terms = ("reconstruction", "divergence", "labels", "classification")
+
     def __init__(
         self,
         blueprint: Blueprint,
@@ -246,7 +254,7 @@ class SemiSupervised(Classifying):
         self, learning_rate: float, generators: Sequence[torch.Generator] = ()
     ) -> list[Phase]:
         """Return the one phase of a training step: all terms move all parameters."""
-        return [Phase(self, list(self.parameters()), TERMS)]
+        return [Phase(self, list(self.parameters()), self.terms)]
 
     def forward(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
         """Return each term of the loss, per value of the data."""

@@ -2,7 +2,9 @@
 
 Each step has four phases, each with an optimiser of its own (Makhzani, Shlens, Jaitly, Goodfellow
 & Frey 2015, arXiv:1511.05644, section 5): reconstruction; the critics of codes and of class shares;
-the encoder and the classifier against them; classification of the rows with labels.
+the encoder and the classifier against them; classification of the rows with labels. In the paper
+the encoder of the style reads the row alone, and rows with labels enter the last phase alone; here
+it reads the class shares as well, and all rows enter all phases but the last.
 """
 
 from collections.abc import Sequence
@@ -22,15 +24,6 @@ from narrows.nn.code import Layout
 from narrows.nn.critic import Critic
 from narrows.semi_supervised import Classifying, Pair
 
-TERMS = (
-    "reconstruction",
-    "critic",
-    "class_critic",
-    "adversarial",
-    "class_adversarial",
-    "classification",
-)
-
 
 class SemiSupervisedAdversarial(Classifying):
     """Restarts of an autoencoder of codes and class shares, each kind beside a critic of its own.
@@ -44,6 +37,14 @@ class SemiSupervisedAdversarial(Classifying):
     """
 
     keeps_last = True
+    terms = (
+        "reconstruction",
+        "critic",
+        "class_critic",
+        "adversarial",
+        "class_adversarial",
+        "classification",
+    )
 
     def __init__(
         self,
@@ -79,10 +80,10 @@ class SemiSupervisedAdversarial(Classifying):
         rest = [parameter for parameter in self.parameters() if parameter not in apart]
         both, rate = [*encoder, *classifier], critic.rate(learning_rate)
         return [
-            Phase(self, [*both, *rest], TERMS[:1]),
-            Phase(partial(self.critics, contest), judges, TERMS[1:3], rate),
-            Phase(partial(self.against, contest), both, TERMS[3:5], critic.strength),
-            Phase(self.classified, classifier, TERMS[5:], self.label_strength),
+            Phase(self, [*both, *rest], self.terms[:1]),
+            Phase(partial(self.critics, contest), judges, self.terms[1:3], rate),
+            Phase(partial(self.against, contest), both, self.terms[3:5], critic.strength),
+            Phase(self.classified, classifier, self.terms[5:], self.label_strength),
         ]
 
     def forward(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
@@ -121,7 +122,7 @@ class SemiSupervisedAdversarial(Classifying):
 
     def _read(self, pair: Pair) -> tuple[Batch, Float[Tensor, "restart row class"]]:
         """Return the rows of both kinds, conditioned on their class shares, and these."""
-        rows = pair.together()
+        rows = pair.together
         shares = self.log_shares(rows.x).exp()
         return replace(rows, condition=shares), shares
 

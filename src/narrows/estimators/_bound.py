@@ -194,11 +194,15 @@ def refuse_no_density(model: Model, rows: Array) -> None:
 
 
 def points(model: Model) -> Float[Tensor, "point 1 noise"]:
+    """Return quasi-random noise that every row's code is made of."""
+    return normal_points(_n_noise(model))[:, None]
+
+
+def normal_points(n_noise: int) -> Float[Tensor, "point {n_noise}"]:
     """Return quasi-random normal numbers, in pairs of either sign, each noise of variance one.
 
     Few enough of them are uncorrelated, too: what is quadratic in them has its exact mean.
     """
-    n_noise = _n_noise(model)
     sobol = torch.quasirandom.SobolEngine(n_noise, scramble=True, seed=0).draw(_N_POINTS // 2)
     half = torch.special.ndtri(sobol.double().clamp(1e-6, 1 - 1e-6))
     if n_noise <= _N_POINTS // 4:
@@ -206,7 +210,7 @@ def points(model: Model) -> Float[Tensor, "point 1 noise"]:
         half = torch.linalg.solve_triangular(torch.linalg.cholesky(moments), half.T, upper=False).T
     else:
         half = half / half.square().mean(0).sqrt()
-    return torch.cat([half, -half])[:, None]
+    return torch.cat([half, -half])
 
 
 def _blocks(n: int, size: int) -> Iterator[int]:

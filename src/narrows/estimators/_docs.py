@@ -134,7 +134,43 @@ n_features_in_ : int
 feature_names_in_ : array of str, if X has names
 """
 
+_STEPS = """\
+Each step reads rows of either kind in proportion, `batch_size` in all; of labelled ones at least
+half as many as `batch_size`, or all where there are fewer, which then come on top. Of
+``validation_fraction``, labelled rows are held out class by class, and unlabelled ones if those are
+at least five for each class. Where a class cannot spare five, nothing is held out, as labels must
+take part in choosing, and the last weights are kept. Of several restarts the best alone is kept,
+whatever ``keep_restarts`` says.
+"""
+
+_CLASS_PRIOR = """\
+class_prior : {"labelled", "uniform"}, default="labelled"
+    p(y): the shares of the classes among the labelled rows, or the same for all. Where rows to
+    be labelled were not picked at random but by class, write "uniform".
+"""
+
+_CLASSIFIER = """\
+scale : {"auto", "standard", "channel", "global", "none"}, default="auto"
+    Scaling of the inputs, and of the targets of real-valued likelihoods.
+missing : {"error", "ignore"}, default="error"
+    Whether NaN in X is refused, or contributes nothing and enters as the feature's mean.
+architecture : str, Dense, Convolutional, Recurrent or None, default=None
+    Network of encoder, classifier and decoder, which then replaces `hidden_layer_sizes` and
+    `activation`.
+"""
+
+_CLASSIFIER_ATTRIBUTES = """\
+n_iter_ : int
+    Epochs trained.
+n_features_in_ : int
+feature_names_in_ : array of str, if X has names
+"""
+
 _MARKS = {
+    "<steps>": _STEPS,
+    "<class prior>": _CLASS_PRIOR,
+    "<classifier>": _CLASSIFIER,
+    "<classifier attributes>": _CLASSIFIER_ATTRIBUTES,
     "<stack>": _STACK,
     "<stack attributes>": _STACK_ATTRIBUTES,
     "<network>": _PARAMETERS,

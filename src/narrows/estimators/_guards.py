@@ -22,6 +22,7 @@ from narrows.objective.likelihoods import Likelihood
 # Nats of divergence below which a component says nothing; share of codes and draws told apart
 # above which codes do not follow their prior
 _COLLAPSED, _TOLD_APART = 0.01, 0.95
+_AGAINST_COLLAPSE = "Write a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'."
 
 
 @contextmanager
@@ -76,8 +77,11 @@ def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> No
     )
 
 
-def warn_collapse(model: Model, rows: Batch) -> None:
-    """Warn if all components of a code are like their prior, whatever the row."""
+def warn_collapse(model: Model, rows: Batch, remedy: str = _AGAINST_COLLAPSE) -> None:
+    """Warn if all components of a code are like their prior, whatever the row.
+
+    The remedy is a sentence that says what to write instead.
+    """
     with torch.no_grad():
         found = model.divergences(rows)
     if found is None or bool((found.mean(1) > _COLLAPSED).any()):
@@ -85,8 +89,8 @@ def warn_collapse(model: Model, rows: Batch) -> None:
     n = model.blueprint.layout.n_components
     which = f"All {n} components have" if n > 1 else "The component has"
     warnings.warn(
-        f"{which} collapsed: their posteriors are the prior, so codes tell nothing of rows. Write "
-        "a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'.",
+        f"{which} collapsed: their posteriors are the prior, so codes tell nothing of rows. "
+        f"{remedy}",
         stacklevel=5,
     )
 

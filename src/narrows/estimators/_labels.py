@@ -1,5 +1,6 @@
 """Labels of which some are not known: their checks, and which rows are held out."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,18 +29,26 @@ class Split(NamedTuple):
         return len(self.unlabelled) + len(self.labelled)
 
 
-def read(estimator: Any, y: Any) -> tuple[Shaped[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+def read(
+    y: Any, name: str, without: str
+) -> tuple[Shaped[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
     """Return labels, and which of them are known: all but -1.
+
+    Parameters
+    ----------
+    y : array of shape (rows,)
+    name, without : str
+        Of the estimator, and of one that needs no labels.
 
     Raises
     ------
     ValueError
-        If there are none, or entries that are neither labels nor -1.
+        If there are entries that are neither labels nor -1.
     """
     if y is None:
         raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None. Pass "
-            "labels, -1 where one is not known; without any, fit a VariationalAutoencoder."
+            f"{name} requires y to be passed, but the target y is None. Pass labels, -1 where one "
+            f"is not known; without any, fit {without}()."
         )
     labels = column_or_1d(y, warn=True)
     absent = np.array([_absent(label) for label in labels.tolist()], dtype=bool)
@@ -50,19 +59,69 @@ def read(estimator: Any, y: Any) -> tuple[Shaped[np.ndarray, " row"], Bool[np.nd
         )
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
-    if labels.dtype.kind in "US" and (labels == "-1").any():
+    if any(isinstance(label, str) and label == "-1" for label in labels.tolist()):
+        mixed = getattr(y, "dtype", None) == np.dtype(object)
+        how = "" if mixed else "np.array(y, dtype=object), with "
         raise ValueError(
-            "y holds the text '-1'. Write y.astype(object), with the number -1 where a label is "
-            "not known."
+            f"y holds the text '-1'. Write {how}the number -1 where a label is not known."
         )
     known = np.array([not _unknown(label) for label in labels.tolist()], dtype=bool)
+    return labels, known
+
+
+def numbered(
+    labels: Shaped[np.ndarray, " row"], known: Bool[np.ndarray, " row"], without: str
+) -> tuple[Shaped[np.ndarray, " class"], Int64[np.ndarray, " row"]]:
+    """Return the classes of labels that are known, in order, and the number of each row's, or -1.
+
+    Parameters
+    ----------
+    labels, known : array of shape (rows,)
+        As `read` returns them.
+    without : str
+        Name of an estimator that needs no labels.
+
+    Raises
+    ------
+    ValueError
+        If no label is known, or those of one class alone, or if they are of several kinds, or
+        amounts.
+    """
     if not known.any():
         raise ValueError(
             f"y holds no label: all {len(labels)} are -1. Pass labels of some rows of each class; "
-            "without any, fit a VariationalAutoencoder."
+            f"without any, fit {without}()."
         )
-    check_classification_targets(labels[known])
-    return labels, known
+    own = _of_one_kind(labels[known]) if labels.dtype == object else labels[known]
+    with warnings.catch_warnings():
+        # With few labels, most of them differ.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
+        check_classification_targets(own)
+    found, places = np.unique(own, return_inverse=True)
+    if len(found) < 2:
+        raise ValueError(
+            f"y holds one class alone, {found.tolist()[0]!r}; a classifier needs two. Pass labels "
+            "of all classes."
+        )
+    numbers = np.full(len(labels), -1)
+    numbers[known] = places
+    return found, numbers
+
+
+def _of_one_kind(labels: Shaped[np.ndarray, " row"]) -> Shaped[np.ndarray, " row"]:
+    """Return objects as numbers or booleans where all are, texts as they are."""
+    kinds = {_kind(label) for label in labels.tolist()}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"y holds labels of several kinds: {', '.join(sorted(kinds))}. Write all of them as "
+            "text, or all as whole numbers."
+        )
+    return np.array(labels.tolist()) if kinds <= {"bool", "int", "float"} else labels
+
+
+def _kind(label: Any) -> str:
+    """Return the name of what kind of label an object is."""
+    return type(label.item() if isinstance(label, np.generic) else label).__name__
 
 
 def _absent(label: Any) -> bool:
@@ -83,13 +142,51 @@ def check_length(labels: Shaped[np.ndarray, " row"], n_rows: int) -> None:
         )
 
 
+def numbers_of(
+    labels: Shaped[np.ndarray, " row"], among: Shaped[np.ndarray, " class"]
+) -> Int64[np.ndarray, " row"]:
+    """Return the number of each label among classes.
+
+    Raises
+    ------
+    ValueError
+        If one is not among them.
+    """
+    hits = labels[:, None] == among
+    new = ~hits.any(1)
+    if new.any():
+        raise ValueError(
+            f"The label {labels[new].tolist()[0]!r} is not among those of the fit: "
+            f"{', '.join(map(repr, among.tolist()))}. Pass one of these."
+        )
+    return hits.argmax(1)
+
+
+def asked_for(label: Any, n: int, among: Shaped[np.ndarray, " class"]) -> Int64[np.ndarray, "{n}"]:
+    """Return the number of the class of each of n rows to be drawn, of one for all or for each.
+
+    Raises
+    ------
+    ValueError
+        If there are other than one or n labels, or one that is not among the classes.
+    """
+    labels = np.asarray(label, dtype=object).ravel()
+    if np.ndim(label) and len(labels) != n:
+        raise ValueError(
+            f"label has {len(labels)} entries, but n_samples={n}. Pass one for each row, or one "
+            "for all."
+        )
+    return np.broadcast_to(numbers_of(labels, among), n)
+
+
 def divided(
     numbers: Int64[np.ndarray, " row"], fraction: float, seed: np.random.SeedSequence
 ) -> tuple[Split, Split]:
     """Return which rows train and which are held out.
 
-    A share of the rows without labels, and one of the labelled rows of every class; of either kind
-    none where that would be fewer than five for a class.
+    A share of the labelled rows of every class, and one of the rows without labels if that is at
+    least five for each class. Where a class cannot spare five, nothing is held out: rows
+    without labels alone cannot choose a classifier.
 
     Parameters
     ----------
@@ -100,12 +197,12 @@ def divided(
     """
     rng = np.random.default_rng(seed)
     n_classes = int(numbers.max()) + 1
-    without, *classes = (np.flatnonzero(numbers == c) for c in range(-1, n_classes))
-    sizes = [round(fraction * len(rows)) for rows in classes]
-    spared = round(fraction * len(without)) >= _LEAST * n_classes
-    train_one, held_one = _parted(without, fraction if spared else 0.0, rng)
+    without, *with_labels = (np.flatnonzero(numbers == c) for c in range(-1, n_classes))
+    sizes = [round(fraction * len(rows)) for rows in with_labels]
     own = fraction if min(sizes) >= _LEAST else 0.0
-    parts = [_parted(rows, own, rng) for rows in classes]
+    spared = round(own * len(without)) >= _LEAST * n_classes
+    train_one, held_one = _parted(without, own if spared else 0.0, rng)
+    parts = [_parted(rows, own, rng) for rows in with_labels]
     train, held = (torch.from_numpy(np.sort(np.concatenate(p))) for p in zip(*parts, strict=True))
     return Split(torch.from_numpy(train_one), train), Split(torch.from_numpy(held_one), held)
 

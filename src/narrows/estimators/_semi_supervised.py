@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -29,6 +31,10 @@ from narrows.semi_supervised import Classifying, Pairs
 
 Draw = Callable[[torch.Generator], Tensor]
 PRIORS = ("labelled", "uniform")
+_AGAINST_COLLAPSE = (
+    "That is right where the class tells all; else write noise='learned' or a smaller noise, or a "
+    "larger max_epochs."
+)
 
 
 class SemiSupervisedClassifier(
@@ -37,6 +43,9 @@ class SemiSupervisedClassifier(
     """Base of classifiers beside an autoencoder whose condition is the class."""
 
     autoencoder_: Any
+    # The autoencoder's class, and the settings that are not its own
+    _kind: type[BaseAutoencoder]
+    _further: tuple[str, ...]
 
     @abstractmethod
     def _fit(self, X: Any, y: Any) -> loop.History:
@@ -53,8 +62,25 @@ class SemiSupervisedClassifier(
         """Return the condition of the autoencoder."""
 
     @abstractmethod
+    def _condition_of(self, shares: Float[Tensor, "row class"]) -> Float[Tensor, "row condition"]:
+        """Return what the autoencoder reads besides, of rows of such class shares."""
+
+    @abstractmethod
     def _read(self, X: Any) -> Any:
         """Return what the autoencoder reads of rows."""
+
+    @abstractmethod
+    def _sampled(
+        self, numbers: Int64[np.ndarray, " row"], noise: bool, seeds: list[np.random.SeedSequence]
+    ) -> Array:
+        """Return new rows of classes, by two seeds: of their codes, and of noise besides."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        first = getattr(self, "features", None) or self
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = getattr(first, "missing", "error") != "error"
+        return tags
 
     def fit(self, X: Any, y: Any) -> Self:
         """Learn from all rows and the labels that are known.
@@ -72,8 +98,9 @@ class SemiSupervisedClassifier(
         Raises
         ------
         ValueError
-            If no label is known, or those of one class alone, if there is not one for each row, or
-            a setting is out of range.
+            If no label is known, or those of one class alone, if they are of several kinds or not
+            one for each row, if a setting is out of range, or the data are not finite, too few, or
+            outside the range of the likelihood.
         NonFiniteLossError
             If the losses of all restarts became NaN or infinite.
         """
@@ -87,23 +114,95 @@ class SemiSupervisedClassifier(
 
         Parameters
         ----------
-        X : like `fit`
+        X : like `fit`, shape (rows, ...)
+
+        Returns
+        -------
+        array of shape (rows, classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If rows are of another shape than those of the fit, or not finite.
         """
         check_is_fitted(self)
-        rows = self.autoencoder_._known_rows(self._read(X), any_length=True)
+        return self._shares(self._read(X))
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : like `fit`, shape (rows, ...)
+
+        Returns
+        -------
+        array of shape (rows,)
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `predict_proba`.
+        """
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        label: Any = None,
+        noise: bool = True,
+        random_state: Any = None,
+    ) -> Array:
+        """Return new rows of a class, in the units and shape of the data.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            At least 1.
+        label : label, or array of shape (n_samples,), optional
+            Class of the rows; None draws classes from ``class_prior_``.
+        noise : bool, default=True
+            Whether to draw each value from the likelihood, or give its mean.
+        random_state : int, RandomState, Generator or None, default=None
+
+        Returns
+        -------
+        array of shape (n_samples, ...)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If a label is none of ``classes_``, or there are other than one or `n_samples`.
+        """
+        check_is_fitted(self)
+        _checks.check_count("n_samples", n_samples)
+        of_labels, *seeds = _fitting.seeds(random_state, 3)
+        if label is None:
+            rng = np.random.default_rng(of_labels)
+            numbers = rng.choice(len(self.classes_), n_samples, p=self.class_prior_)
+        else:
+            numbers = _labels.asked_for(label, n_samples, self.classes_)
+        return self._sampled(numbers, noise, seeds)
+
+    def _shares(self, read: Any) -> Float[np.ndarray, "row class"]:
+        """Return the probability of every class, of rows as the autoencoder reads them."""
+        rows = self.autoencoder_._known_rows(read, any_length=True)
         with torch.no_grad():
             parts = [self._learner.log_shares(x)[0] for x in self.autoencoder_._blocks(rows)]
         return torch.cat(parts).exp().numpy()
 
-    def predict(self, X: Any) -> Array:
-        """Return the most probable class of each row."""
-        best = self.predict_proba(X).argmax(1)
-        return np.asarray(self.classes_[best])
-
-    def _inner(self, kind: type[BaseAutoencoder], own: Sequence[str]) -> Any:
-        """Return an autoencoder of the settings that are not one's own."""
+    def _inner(self) -> Any:
+        """Return an autoencoder of the settings that it shares."""
         settings = self.get_params(deep=False)
-        return kind(**{name: value for name, value in settings.items() if name not in own})
+        own = {name: value for name, value in settings.items() if name not in self._further}
+        return self._kind(**own)
 
     def _check_labelling(self) -> None:
         """Check the settings of labels and of rows held out."""
@@ -112,6 +211,11 @@ class SemiSupervisedClassifier(
             raise ValueError(
                 "Modules are of the sizes that they are written for, but here one architecture is "
                 "both encoders, of different sizes. Write architecture=Dense((128,)), say."
+            )
+        if getattr(self.architecture, "tied", False):
+            raise ValueError(
+                "tied=True leaves the decoder no weights for the class. Write "
+                "architecture=Dense((128,)), say."
             )
         training = _checks.training_of(self)
         if training.split != "random":
@@ -122,19 +226,15 @@ class SemiSupervisedClassifier(
 
     def _numbered(self, y: Any) -> Int64[np.ndarray, " row"]:
         """Return the number of each row's class, or -1, after learning which classes there are."""
-        labels, known = _labels.read(self, y)
-        self.classes_, numbers = np.unique(labels[known], return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y holds one class alone, {self.classes_.tolist()[0]!r}; a classifier needs two. "
-                "Pass labels of all classes."
-            )
-        counts = np.bincount(numbers)
+        self.classes_, numbers = _labels.numbered(*self._labels_in(y), self._kind.__name__)
+        counts = np.bincount(numbers[numbers >= 0])
         shares = counts if self.class_prior == "labelled" else np.ones(len(counts))
         self.class_prior_ = shares / shares.sum()
-        found = np.full(len(labels), -1)
-        found[known] = numbers
-        return found
+        return numbers
+
+    def _labels_in(self, y: Any) -> tuple[Shaped[np.ndarray, " row"], Bool[np.ndarray, " row"]]:
+        """Return labels, and which of them are known."""
+        return _labels.read(y, type(self).__name__, self._kind.__name__)
 
     def _learn(
         self,
@@ -163,7 +263,10 @@ class SemiSupervisedClassifier(
         where = devices.device(recipe.training.device, recipe.training.precision)
         read = partial(_drawn, rows.to(where), inner._input_scale, draw)
         history = _train(learner, recipe, read, parts, [order, *starts])
-        self._keep(inner, learner, history, rows[parts[0].labelled])
+        self._keep(inner, learner, history, rows, parts)
+        some = self._conditioned(rows[: _fitting.EVALUATION_ROWS])
+        _guards.warn_collapse(inner._model, some, _AGAINST_COLLAPSE)
+        _guards.warn_told_apart(inner._model, some)
         return history
 
     def _known(
@@ -182,25 +285,40 @@ class SemiSupervisedClassifier(
         learner = self._new_learner(recipe.blueprint, log_prior, len(seeds))
         learner.reset(devices.generators(seeds, torch.device("cpu")))
         b = recipe.blueprint
-        # As many components as values would leave the start no noise.
+        # PCA of as many components as values would copy rows: no noise, and nothing left to the
+        # class to tell.
         if b.architecture.init == "pca" and b.layout.n_features < b.n_outputs:
             weight = torch.ones(len(rows)).to(rows.x)
             start_as_pca(learner.model, rows.x, rows.target, weight, rows.condition)
         return learner.to(devices.dtype(recipe.training.precision))
 
     def _keep(
-        self, inner: Any, learner: Classifying, history: loop.History, labelled: Batch
+        self,
+        inner: Any,
+        learner: Classifying,
+        history: loop.History,
+        rows: Batch,
+        parts: tuple[_labels.Split, _labels.Split],
     ) -> None:
         """Set the fitted attributes."""
         best = int(history.best_loss.argmin())
         self.n_iter_ = inner.n_iter_ = len(history.train_loss)
-        n_terms = sum(len(phase.names) for phase in learner.phases(1.0))
-        self.history_ = inner.history_ = _fitting.as_arrays(history, n_terms)
-        inner.fve_restarts_ = inner._fve(learner.model, Batches(labelled, _fitting.EVALUATION_ROWS))
+        found = self.history_ = _fitting.as_arrays(history, len(learner.terms))
+        own = [learner.terms.index(name) for name in learner.model.blueprint.trained_names]
+        inner.history_ = {**found, "train_loss": found["train_loss"][:, own]}
+        train, held = parts
+        known = rows[held.labelled if len(held.labelled) else train.labelled]
+        inner.fve_restarts_ = inner._fve(learner.model, Batches(known, _fitting.EVALUATION_ROWS))
         self._learner = learner.select(best)
         inner._model = inner._ensemble = self._learner.model
         inner._best = 0
         self.autoencoder_ = inner
+
+    def _conditioned(self, rows: Batch) -> Batch:
+        """Return rows under the condition by which their codes are read."""
+        with torch.no_grad():
+            shares = self._learner.log_shares(rows.x)[0].exp()
+        return replace(rows, condition=self._condition_of(shares))
 
     def _take_names(self, first: BaseAutoencoder) -> None:
         """Set the names and the number of features, as what read X knows them."""
@@ -210,15 +328,9 @@ class SemiSupervisedClassifier(
             self.feature_names_in_ = first.feature_names_in_
 
     @property
-    def _label_column(self) -> Column:
-        """Labels as a condition."""
-        return Column("label", categories=tuple(self.classes_.tolist()))
-
-    def _drawn_labels(self, n: int, label: Any, seed: np.random.SeedSequence) -> Any:
-        """Return the classes of rows to be drawn: those asked for, or draws from p(y)."""
-        if label is not None:
-            return label
-        return np.random.default_rng(seed).choice(self.classes_, n, p=self.class_prior_)
+    def _n_features_out(self) -> int:
+        """Columns of codes, which scikit-learn names."""
+        return int(self.autoencoder_._model.blueprint.layout.n_components)
 
 
 def _drawn(rows: Batch, scale: Scale, draw: Draw | None, generator: torch.Generator) -> Batch:

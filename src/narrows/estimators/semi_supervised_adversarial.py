@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from jaxtyping import Float, Int64
 
 from narrows._types import Array
 from narrows.blueprint import Blueprint
 from narrows.engine import loop
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting
-from narrows.estimators._conditions import Column, Conditions
+from narrows.estimators._conditions import Column
 from narrows.estimators._docs import documented
 from narrows.estimators._semi_supervised import SemiSupervisedClassifier
 from narrows.estimators.adversarial import AdversarialAutoencoder
@@ -25,8 +23,6 @@ from narrows.nn.architecture import Architecture
 from narrows.nn.sampler import Sampler
 from narrows.objective.likelihoods import Likelihood
 from narrows.semi_supervised_adversarial import SemiSupervisedAdversarial
-
-OWN = ("label_strength", "class_prior")
 
 
 @documented
@@ -42,7 +38,8 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
     A classifier gives class shares q(y | x), an encoder the style z = e(x, q), and the decoder D
     rebuilds rows from both; critics c and d tell styles from draws of the prior, and class shares
     from draws of p(y), ones and zeros. Each step has four phases, each with an optimiser of its own
-    (Makhzani, Shlens, Jaitly, Goodfellow & Frey 2015, arXiv:1511.05644, section 5)::
+    (Makhzani, Shlens, Jaitly, Goodfellow & Frey 2015, arXiv:1511.05644, section 5; there the style
+    is read from x alone, and only rows without labels enter the phases before the last)::
 
         "reconstruction"      loss(x, D(z, q))                              moves e, q and D
         "critic"              -½ E[ln σ(c(u))] - ½ E[ln(1 - σ(c(z)))]       moves c
@@ -53,11 +50,12 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
 
     with draws u of styles and v of classes, as many as rows; the critics have one optimiser, and so
     have the two terms after them. These are the terms of ``history_["train_loss"]``; those between
-    the first and the last are ln 2 = 0.69 where a critic cannot tell. Each step reads `batch_size`
-    rows, the labelled ones among them in proportion or half as many as `batch_size`, whichever is
-    more; every mean is over all rows in their proportions. The weights are the last ones, as losses
-    do not compare between epochs: rows held out, as in `SemiSupervisedVAE`, choose the restart, by
-    their reconstruction, and `patience` does not count.
+    the first and the last are ln 2 = 0.69 where a critic cannot tell. Every mean is over all rows
+    in their proportions. The weights are the last ones in any case, as losses do not compare
+    between epochs: rows held out choose the restart, by their reconstruction, and `patience` does
+    not count.
+
+    <steps>
 
     Parameters
     ----------
@@ -67,9 +65,7 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
     prior : str, Sampler or callable, default="normal"
         What styles are to follow, as in `AdversarialAutoencoder`: "normal", "mixture", "uniform",
         "ring", or a function of a number n and a numpy Generator.
-    class_prior : {"labelled", "uniform"}, default="labelled"
-        p(y): the shares of the classes among the labelled rows, or the same for all. Where rows to
-        be labelled were not picked at random but by class, write "uniform".
+    <class prior>
     critic_layer_sizes : sequence of int, default=(128, 128)
         Widths of the hidden layers of both critics.
     critic_learning_rate : float or None, default=None
@@ -86,13 +82,7 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
         Nonlinearity of the hidden layers: "silu", "elu", "relu", "tanh", ...
     likelihood : str or Likelihood, default="gaussian"
         What a reconstruction is measured by, as in `AdversarialAutoencoder`.
-    scale : {"auto", "standard", "channel", "global", "none"}, default="auto"
-        Scaling of the inputs, and of the targets of real-valued likelihoods.
-    missing : {"error", "ignore"}, default="error"
-        Whether NaN in X is refused, or contributes nothing and enters as the feature's mean.
-    architecture : str, Dense, Convolutional, Recurrent or None, default=None
-        Network of encoder, classifier and decoder, which then replaces `hidden_layer_sizes` and
-        `activation`.
+    <classifier>
     <training>
 
     Attributes
@@ -101,13 +91,11 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
     class_prior_ : array of shape (classes,)
         p(y).
     autoencoder_ : AdversarialAutoencoder
-        Encoder, decoder and the critic of styles, whose condition is the class shares.
+        Encoder, decoder and the critic of styles, whose condition is the class shares. Its
+        ``fve_`` is measured on the labelled rows held out, or on all labelled ones if none are.
     history_ : dict of arrays
         As of an autoencoder, with the terms above.
-    n_iter_ : int
-        Epochs trained.
-    n_features_in_ : int
-    feature_names_in_ : array of str, if X has names
+    <classifier attributes>
 
     See Also
     --------
@@ -128,6 +116,9 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
     >>> model.sample(4, label=2, random_state=0).shape
     (4, 2)
     """
+
+    _kind = AdversarialAutoencoder
+    _further = ("label_strength", "class_prior")
 
     def __init__(
         self,
@@ -174,24 +165,22 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
         self.verbose = verbose
         self.training = training
 
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.missing != "error"
-        return tags
-
     def _fit(self, X: Any, y: Any) -> loop.History:
-        own = self.label_strength
-        if not isinstance(own, Real) or not 0 < float(own) < np.inf:
-            raise ValueError(f"label_strength={own!r} must be a positive number. Write 1.0.")
-        self._check_labelling()
-        inner = self._inner(AdversarialAutoencoder, OWN)
+        self._check()
+        inner = self._inner()
         settings = _checks.check(inner)
         numbers = self._numbered(y)
         seeds = _fitting.seeds(self.random_state, 2 + self.n_init)
         history = self._learn(inner, X, numbers, settings, seeds)
         self._take_names(inner)
         return history
+
+    def _check(self) -> None:
+        strength = self.label_strength
+        number = isinstance(strength, Real) and not isinstance(strength, bool)
+        if not number or not 0 < float(strength) < np.inf:
+            raise ValueError(f"label_strength={strength!r} must be a positive number. Write 1.0.")
+        self._check_labelling()
 
     def _new_learner(
         self, blueprint: Blueprint, log_prior: Float[torch.Tensor, " class"], n_restarts: int
@@ -202,56 +191,55 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
     def _columns(self) -> list[Column]:
         return [Column(f"share of {label!r}") for label in self.classes_.tolist()]
 
+    def _condition_of(
+        self, shares: Float[torch.Tensor, "row class"]
+    ) -> Float[torch.Tensor, "row condition"]:
+        return shares
+
     def _read(self, X: Any) -> Any:
         return X
+
+    def _sampled(
+        self, numbers: Int64[np.ndarray, " row"], noise: bool, seeds: list[np.random.SeedSequence]
+    ) -> Array:
+        known, own = np.eye(len(self.classes_))[numbers], int(seeds[0].generate_state(1)[0])
+        return self.autoencoder_.sample(
+            len(numbers), condition=known, noise=noise, random_state=own
+        )
 
     def transform(self, X: Any) -> Float[np.ndarray, "row component"]:
         """Return the codes of rows: what of a row its class does not tell, such as its style.
 
         Parameters
         ----------
-        X : like `fit`
-        """
-        return self.autoencoder_.transform(X, condition=self.predict_proba(X))
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        label: Any = None,
-        noise: bool = True,
-        random_state: Any = None,
-    ) -> Array:
-        """Return new rows of a class, in the units and shape of the data.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            At least 1.
-        label : label, or array of shape (n_samples,), optional
-            Class of the rows; None draws classes from ``class_prior_``.
-        noise : bool, default=True
-            Whether to draw each value from the likelihood, or give its mean.
-        random_state : int, RandomState, Generator or None, default=None
+        X : like `fit`, shape (rows, ...)
 
         Returns
         -------
-        array of shape (n_samples, ...)
+        array of shape (rows, n_components)
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `predict_proba`.
         """
-        check_is_fitted(self)
-        _checks.check_count("n_samples", n_samples)
-        of_labels, of_rows = _fitting.seeds(random_state, 2)
-        label = self._drawn_labels(n_samples, label, of_labels)
-        known = Conditions((self._label_column,)).encoded(label, n_samples, torch.float64).numpy()
-        own = int(of_rows.generate_state(1)[0])
-        return self.autoencoder_.sample(n_samples, condition=known, noise=noise, random_state=own)
+        return self.autoencoder_.transform(X, condition=self.predict_proba(X))
 
     def critic_score(self, X: Any) -> Float[np.ndarray, " row"]:
         """Return the probability, by the critic, that each row's code is a draw of the prior.
 
         Parameters
         ----------
-        X : like `fit`
+        X : like `fit`, shape (rows, ...)
+
+        Returns
+        -------
+        array of shape (rows,)
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `predict_proba`.
         """
         return self.autoencoder_.critic_score(X, condition=self.predict_proba(X))
 
@@ -262,9 +250,18 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
 
         Parameters
         ----------
-        X : like `fit`
+        X : like `fit`, shape (rows, ...)
         random_state : int, RandomState, Generator or None, default=0
             Seed of the draws.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `predict_proba`.
         """
         shares = self.predict_proba(X)
         return self.autoencoder_.critic_accuracy(X, condition=shares, random_state=random_state)
@@ -277,7 +274,7 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
 
         Parameters
         ----------
-        X : like `fit`
+        X : like `fit`, shape (rows, ...)
         random_state : int, RandomState, Generator or None, default=0
             Seed of the draws and of the divisions.
 
@@ -285,6 +282,11 @@ class SemiSupervisedAAE(SemiSupervisedClassifier):
         -------
         MMD
             `value`, `bandwidth` and `p_value`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `predict_proba`.
         """
         shares = self.predict_proba(X)
         return self.autoencoder_.prior_test(X, condition=shares, random_state=random_state)
