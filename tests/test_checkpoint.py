@@ -8,9 +8,21 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
+from torch import nn
 
 from helpers import estimators, quick, short_name, table
-from narrows import Autoencoder, Checkpoint, DenoisingAutoencoder, Training, load
+from narrows import (
+    Autoencoder,
+    Checkpoint,
+    DenoisingAutoencoder,
+    ModuleRegressor,
+    SemiSupervisedAAE,
+    SemiSupervisedVAE,
+    StackedClassifier,
+    Training,
+    VariationalAutoencoder,
+    load,
+)
 from narrows._errors import CheckpointError
 from narrows.engine import loop, saver
 from narrows.engine.player import Player
@@ -64,6 +76,34 @@ def test_a_fit_goes_on_to_the_same_bits(estimator, tmp_path, monkeypatch):
     resumed = clone(estimator).fit(X)
     for one, other in zip(bits(whole, X), bits(resumed, X), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SemiSupervisedVAE(hidden_layer_sizes=(8,), n_init=2),
+        SemiSupervisedVAE(1, features=VariationalAutoencoder(3, max_epochs=2)),
+        SemiSupervisedAAE(hidden_layer_sizes=(8,)),
+        StackedClassifier((8, 4), layer_epochs=2),
+        ModuleRegressor(nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 1))),
+    ],
+    ids=["m2", "m1+m2", "adversarial", "stacked", "module"],
+)
+def test_a_supervised_fit_goes_on_to_the_same_bits(model, tmp_path, monkeypatch):
+    X = table(n_rows=200)
+    y = np.where(np.arange(200) < 100, X[:, 0] > 0, -1) if hasattr(model, "alpha") else X[:, 0] > 0
+    model = clone(model).set_params(max_epochs=3, random_state=0, batch_size=50)
+    y = y.astype(float) if isinstance(model, ModuleRegressor) else y.astype(int)
+    found = "predict" if isinstance(model, ModuleRegressor) else "predict_proba"
+    whole = clone(model).fit(X, y)
+    model.set_params(training=Training(checkpoint=Checkpoint(tmp_path, minutes=1e-9)))
+    for after in (3, 6):
+        with monkeypatch.context() as patched:
+            dies(patched, Player, "step", after)
+            with pytest.raises(Killed):
+                clone(model).fit(X, y)
+    resumed = clone(model).fit(X, y)
+    np.testing.assert_array_equal(getattr(whole, found)(X), getattr(resumed, found)(X))
 
 
 def other_model(folder, **more):

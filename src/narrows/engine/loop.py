@@ -105,7 +105,7 @@ def fit(
     settled = math.ceil(model.settled * max_epochs)
     try:
         with saver.watching(run, (train, validation)):
-            while not run.over:
+            while not run.over and run.n_epochs < max_epochs:
                 losses = _trained(run, train, settings.lr_schedule, max_epochs, saver)
                 if (lost := _bury(run, losses)) is not None:
                     history.failure = lost
