@@ -26,6 +26,7 @@ _WHERE = {
     "CodeRegressor": "narrows.estimators.code_regressor",
     "ModuleRegressor": "narrows.estimators.module_regressor",
     "Training": "narrows.engine.training",
+    "Checkpoint": "narrows.engine.checkpoint",
     "Dense": "narrows.nn.dense",
     "Convolutional": "narrows.nn.convolutional",
     "Modules": "narrows.nn.modules",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from narrows.data.source import source as source
     from narrows.data.views import lagged as lagged
     from narrows.data.views import windows as windows
+    from narrows.engine.checkpoint import Checkpoint as Checkpoint
     from narrows.engine.training import Training as Training
     from narrows.estimators.adversarial import AdversarialAutoencoder as AdversarialAutoencoder
     from narrows.estimators.autoencoder import Autoencoder as Autoencoder

@@ -10,6 +10,10 @@ class ModelFileError(ValueError):
     """A model file that is missing, truncated, tampered with, foreign or from a newer format."""
 
 
+class CheckpointError(ValueError):
+    """Checkpoints that are damaged, of another fit, or in the way."""
+
+
 class NonFiniteLossError(FloatingPointError):
     """A loss became NaN or infinite while training; the last good weights are kept."""
 

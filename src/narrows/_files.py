@@ -94,6 +94,7 @@ def atomic(path: PathLike) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         os.replace(temporary, target)
+        _flush_folder(target.parent)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OSError(
@@ -106,3 +107,13 @@ def atomic(path: PathLike) -> Iterator[Path]:
 def _flush(path: Path) -> None:
     with open(path, "rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Write a folder's names to the disk, where the system has it so."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

@@ -16,6 +16,9 @@ _UNKEPT = {
     "critic__sampler": _SAMPLER,
 }
 
+# Settings that no file holds, and what stands there
+_TRAINING_ONLY = {"callbacks": (), "checkpoint": None}
+
 
 def plain(name: str, value: Any) -> Any:
     """Return a setting as names, finite numbers and parts.
@@ -27,8 +30,8 @@ def plain(name: str, value: Any) -> Any:
     ValueError
         It is a number that is not finite.
     """
-    if name.endswith("callbacks"):
-        return ()
+    if name.endswith(tuple(_TRAINING_ONLY)):
+        return _TRAINING_ONLY[name.rpartition("__")[2]]
     if isinstance(value, np.random.RandomState | np.random.Generator):
         return None
     if name in _UNKEPT and callable(value) and not parts.listed(value):

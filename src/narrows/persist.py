@@ -69,8 +69,8 @@ def save(estimator: Any, path: PathLike) -> None:
     All restarts that were kept are written, with the history of the fit, the density of codes after
     `fit_density` (one of kernels with the codes that it was fitted to) and, after `partial_fit`,
     the state of the optimiser. What only training needs and what is not a number or a name is
-    left out: callbacks, and a generator given as ``random_state``, which comes back as None.
-    Sequences among the settings come back as tuples. Equal estimators give equal files.
+    left out: callbacks, checkpoints, and a generator given as ``random_state``, which comes back
+    as None. Sequences among the settings come back as tuples. Equal estimators give equal files.
 
     Parameters
     ----------

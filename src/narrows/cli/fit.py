@@ -17,6 +17,16 @@ Validation = Annotated[
 ValidationTarget = Annotated[
     str | None, typer.Option(metavar="FILE", help="Their target, where there is a --target.")
 ]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Save the training here every ten minutes; the same command goes on from there.",
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Refuse to begin anew where there is no checkpoint.")
+]
 
 
 def fit(
@@ -29,6 +39,8 @@ def fit(
     groups: Groups = None,
     validation: Validation = None,
     validation_target: ValidationTarget = None,
+    checkpoint: Checkpoint = None,
+    resume: Resume = False,
     as_json: Json = False,
     **settings: Any,
 ) -> None:
@@ -42,6 +54,7 @@ def fit(
     --------
     $ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
     $ narrows fit run1.npy run2.npy --training.split blocks --n-init 8 -o model.safetensors
+    $ narrows fit big.npy --checkpoint run/ --random-state 0 -o model.safetensors
     $ narrows fit counts.parquet --likelihood negative_binomial -o model.safetensors
     $ narrows fit data.npz:X --model Autoencoder --penalties l1 --penalties.l1.strength 0.01 \
           --architecture.dropout 0.1 --training.patience 50 -o model.safetensors
@@ -50,6 +63,7 @@ def fit(
     from narrows.report.subject import went_back
 
     estimator = _models.estimator(model, _models.values(settings))
+    _keep_checkpoints(estimator, checkpoint, resume)
     material = _data.material(data, target, sample_weight, groups)
     train, test = material.split(estimator, test_fraction)
     given = _validation(validation, validation_target, target)
@@ -66,6 +80,20 @@ def fit(
         _show.line(back)
     _show.line(_on_rows(test))
     _show.line(f"Saved to {_show.path(output)}.")
+
+
+def _keep_checkpoints(estimator: Any, folder: str | None, resume: bool) -> None:
+    """Let a fit be saved while it trains; one without a seed gets 0, so that it can go on."""
+    from narrows import Checkpoint, Training
+
+    if folder is None:
+        if resume:
+            raise ValueError("--resume needs --checkpoint FOLDER.")
+        return
+    training = estimator.training or Training()
+    training.set_params(checkpoint=Checkpoint(folder, resume=resume or None))
+    seed = 0 if estimator.random_state is None else estimator.random_state
+    estimator.set_params(training=training, random_state=seed)
 
 
 def _validation(path: str | None, target_path: str | None, target: str | None) -> Any:

@@ -2,74 +2,23 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from narrows.engine.callbacks import Epoch
-from narrows.engine.player import Best, Phase, Player, players_of
+from narrows.engine.history import History as History
+from narrows.engine.learner import Batched
+from narrows.engine.learner import Learner as Learner
+from narrows.engine.player import Phase, Player, players_of
+from narrows.engine.run import Run
+from narrows.engine.saver import Saver
 from narrows.engine.training import Training
-
-
-@runtime_checkable
-class Batched(Protocol):
-    """Rows in batches: in order, or shuffled."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def shuffled(self, generator: torch.Generator) -> Iterator[Any]:
-        """Yield batches of a new random order."""
-
-
-class Learner(nn.Module):
-    """Base of what the loop trains: its forward pass returns one tensor of losses per term.
-
-    Attributes
-    ----------
-    progress : float
-        How much of the training is over, from 0 to 1: parts may change with it.
-    settled : float
-        The share of the training after which no part changes any more.
-    keeps_last : bool
-        Whether the last weights are the ones to keep, as where losses of different epochs do not
-        compare; patience then does not count.
-    """
-
-    progress: float = 1.0
-    settled: float = 0.0
-    keeps_last: bool = False
-
-
-@dataclass
-class History:
-    """Losses per value of the data, after each epoch.
-
-    Attributes
-    ----------
-    train_loss : list of Tensor, each of shape (term, restart)
-        Mean over the steps of the epoch, while the weights moved.
-    validation_loss : list of Tensor, each of shape (restart,)
-        At the end of the epoch; the first entry is the loss of the start. Without validation
-        rows, the training loss.
-    learning_rate : list of float
-    best_epoch : Tensor of int, shape (restart,)
-    best_loss : Tensor of shape (restart,)
-    failure : str or None
-        What happened if the losses of all restarts became NaN or infinite.
-    """
-
-    train_loss: list[Float[Tensor, "term restart"]] = field(default_factory=list)
-    validation_loss: list[Float[Tensor, " restart"]] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    best_epoch: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
-    best_loss: Tensor = field(default_factory=lambda: torch.zeros(0))
-    failure: str | None = None
 
 
 def schedule(kind: str, progress: float) -> float:
@@ -85,19 +34,22 @@ def schedule(kind: str, progress: float) -> float:
 def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:
     """Return the objective of each restart on all rows, as a model evaluates it."""
     model.eval()
+    sums, weight = [], 0.0
     with torch.no_grad():
-        sums = [sum(model(batch)) * len(batch) for batch in batches]
-    return torch.stack(sums).sum(0).cpu() / sum(batch.total_weight for batch in batches)
+        for batch in batches:
+            sums.append(sum(model(batch)) * len(batch))
+            weight += batch.total_weight
+    return torch.stack(sums).sum(0).cpu() / weight
 
 
-def train_epoch(
+def steps(
     model: Learner,
     players: Sequence[Player],
     batches: Iterable[Any],
     progress: Iterable[float],
     kind: str,
-) -> Float[Tensor, "step term restart"]:
-    """Take one step per batch; return the losses, read from the device once, at the end.
+) -> Iterator[Float[Tensor, "term restart"]]:
+    """Take one step per batch, and yield its losses, which stay on the device.
 
     Parameters
     ----------
@@ -111,7 +63,6 @@ def train_epoch(
         Of the schedule of the learning rate.
     """
     model.train()
-    losses = []
     for batch, share in zip(batches, progress, strict=True):
         model.progress = share
         found: list[Tensor] = []
@@ -119,8 +70,7 @@ def train_epoch(
             terms = player.phase.terms(batch)
             player.step(terms, schedule(kind, share))
             found += [term.detach() for term in terms]
-        losses.append(torch.stack(found))
-    return torch.stack(losses).cpu()
+        yield torch.stack(found)
 
 
 def fit(
@@ -133,6 +83,8 @@ def fit(
     learning_rate: float,
     max_epochs: int,
     generator: torch.Generator,
+    noise: Sequence[torch.Generator] = (),
+    identity: Mapping[str, Any] = MappingProxyType({}),
     callbacks: Sequence[Callable[[Epoch], str | None]] = (),
 ) -> History:
     """Train the restarts of a model and leave each with its best weights, or its last.
@@ -140,64 +92,84 @@ def fit(
     The terms of the first phase are the objective; validation rows are judged by what the model
     itself returns. A restart whose loss becomes NaN or infinite stops learning, with a warning; if
     all do, the run ends and the history says why. Patience counts from when the model has settled.
+    Batches are ordered by `generator`; all else that training draws comes from `noise`. Where
+    checkpoints are kept, `identity` holds the settings that tell this training from others.
     """
     start = mean_loss(model, train if validation is None else validation)
-    history = History(validation_loss=[start])
-    n_restarts = len(start)
-    players = players_of(phases, n_restarts, settings, learning_rate)
-    names, n_terms = [name for phase in phases for name in phase.names], len(phases[0].names)
     keeps_last = validation is None or model.keeps_last
+    players = players_of(phases, len(start), settings, learning_rate)
     patience = None if keeps_last else settings.patience
+    run = Run(model, players, start, patience, generator, noise)
+    own = {"max_epochs": max_epochs, "learning_rate": learning_rate, "training": settings.decisive}
+    history, saver = run.history, Saver(settings.checkpoint, {**own, **identity})
     settled = math.ceil(model.settled * max_epochs)
-    best = Best(list(model.state_dict().values()), start.nan_to_num(math.inf, math.inf), patience)
-    n_steps = len(train) * max_epochs
-    alive = torch.ones(n_restarts, dtype=torch.bool)
     try:
-        for number in range(1, max_epochs + 1):
-            steps = range((number - 1) * len(train), number * len(train))
-            progress = [step / n_steps for step in steps]
-            shuffled = train.shuffled(generator)
-            losses = train_epoch(model, players, shuffled, progress, settings.lr_schedule)
-            still = alive & losses.isfinite().all(0).all(0)
-            if not still.equal(alive):
-                lost = failure(losses[:, :, alive], number, names)
-                if not still.any():
+        with saver.watching(run, (train, validation)):
+            while not run.over and run.n_epochs < max_epochs:
+                losses = _trained(run, train, settings.lr_schedule, max_epochs, saver)
+                if (lost := _bury(run, losses)) is not None:
                     history.failure = lost
-                    alive = still
                     break
-                warnings.warn(
-                    f"{lost} Restarts {(alive & ~still).nonzero().flatten().tolist()} stop "
-                    "learning; the others go on.",
-                    stacklevel=2,
-                )
-            alive = still
-            mean = losses.mean(0)
-            objective = mean[:n_terms].sum(0)
-            held = objective if validation is None else mean_loss(model, validation)
-            rate = players[0].optimizer.param_groups[0]["lr"]
-            history.train_loss.append(mean)
-            history.validation_loss.append(held)
-            history.learning_rate.append(rate)
-            out_of_patience = best.update(held.nan_to_num(math.inf, math.inf), number, settled)
-            epoch = Epoch(number, max_epochs, objective, held, rate, model)
-            if "stop" in [callback(epoch) for callback in callbacks] or out_of_patience:
-                break
+                mean = losses.mean(0)
+                objective = mean[: len(phases[0].names)].sum(0)
+                held = objective if validation is None else mean_loss(model, validation)
+                rate = players[0].optimizer.param_groups[0]["lr"]
+                number = run.close_epoch(mean, held, rate)
+                tired = run.best.update(held.nan_to_num(math.inf, math.inf), number, settled)
+                epoch = Epoch(number, max_epochs, objective, held, rate, model)
+                stop = "stop" in [callback(epoch) for callback in callbacks]
+                run.over = stop or tired or number == max_epochs
+                saver.epoch(run)
     except KeyboardInterrupt:
         warnings.warn(
-            f"Training was interrupted after {len(history.train_loss)} epochs; "
+            f"Training was interrupted after {run.n_epochs} epochs; "
             f"the {'last' if keeps_last else 'best'} weights so far are kept.",
             stacklevel=2,
         )
     finally:
-        whole = alive & _finite(model, n_restarts) & history.validation_loss[-1].isfinite()
-        best.restore(~whole if keeps_last else torch.ones_like(alive))
+        whole = run.alive & _finite(model, len(start)) & history.validation_loss[-1].isfinite()
+        run.best.restore(~whole if keeps_last else torch.ones_like(whole))
         for player in players:
             player.release()
         model.eval()
-        history.best_epoch, history.best_loss = best.epoch, best.loss
+        history.best_epoch, history.best_loss = run.best.epoch, run.best.loss
         if keeps_last:
             _count_last(history, whole)
     return history
+
+
+def _trained(
+    run: Run, train: Batched, kind: str, max_epochs: int, saver: Saver
+) -> Float[Tensor, "step term restart"]:
+    """Take the steps of an epoch that are left; return the losses of all."""
+    n, done = len(train), len(run.losses)
+    first = run.n_epochs * n
+    progress = [step / (n * max_epochs) for step in range(first, first + n)]
+    batches = islice(train.shuffled(run.generator), done, None)
+    if done:
+        run.go_to(progress[done - 1], schedule(kind, progress[done - 1]))
+    for losses in steps(run.model, run.players, batches, progress[done:], kind):
+        run.losses.append(losses)
+        saver.step(run)
+    return torch.stack(run.losses).cpu()
+
+
+def _bury(run: Run, losses: Float[Tensor, "step term restart"]) -> str | None:
+    """Count out the restarts whose losses are not finite; say why if none is left."""
+    still = run.alive & losses.isfinite().all(0).all(0)
+    if still.equal(run.alive):
+        return None
+    names = [name for player in run.players for name in player.phase.names]
+    lost = failure(losses[:, :, run.alive], run.n_epochs + 1, names)
+    if still.any():
+        warnings.warn(
+            f"{lost} Restarts {(run.alive & ~still).nonzero().flatten().tolist()} stop "
+            "learning; the others go on.",
+            stacklevel=3,
+        )
+        lost = None
+    run.alive = still
+    return lost
 
 
 def _finite(model: Learner, n_restarts: int) -> Bool[Tensor, " restart"]:

@@ -92,8 +92,12 @@ class Player:
         if self.clip_norm is not None:
             gradients = self._clipped(gradients, self.clip_norm)
         torch.cat([gradient.reshape(-1) for gradient in gradients], out=self.flat.grad)
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate * rate
+        self.set_rate(rate)
         self.optimizer.step()
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate to a share of the full one."""
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate * rate
 
     def release(self) -> None:
         """Give each parameter its own memory."""

@@ -1,5 +1,6 @@
 """Settings of training beyond those that people turn in their first hour."""
 
+import os
 from collections.abc import Callable, Sequence
 from numbers import Real
 from types import NoneType
@@ -8,7 +9,9 @@ from typing import Any
 import torch
 
 from narrows._errors import nearest
+from narrows._types import PathLike
 from narrows.engine.adam import Adam
+from narrows.engine.checkpoint import Checkpoint
 from narrows.parts import Part
 
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
@@ -50,6 +53,9 @@ class Training(Part):
         Bound on the norm of each restart's gradient.
     keep_restarts : bool, default=True
         Whether all restarts are kept and saved, or the best alone.
+    checkpoint : Checkpoint, str, PathLike or None, default=None
+        Where and how often the training is saved, so that it can go on after a fault; a path is a
+        folder in which it is saved every ten minutes.
     callbacks : sequence of callable, default=()
         Called after each epoch with the `narrows.engine.callbacks.Epoch` just finished; a callback
         that returns "stop" ends training.
@@ -75,6 +81,7 @@ class Training(Part):
         device: str = "auto",
         clip_norm: float | None = None,
         keep_restarts: bool = True,
+        checkpoint: Checkpoint | PathLike | None = None,
         callbacks: Sequence[Callable[[Any], str | None]] = (),
     ) -> None:
         self.optimizer = optimizer
@@ -87,10 +94,17 @@ class Training(Part):
         self.device = device
         self.clip_norm = clip_norm
         self.keep_restarts = keep_restarts
+        self.checkpoint = checkpoint
         self.callbacks = callbacks
 
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """Settings that the course of a training depends on."""
+        aside = ("keep_restarts", "checkpoint", "callbacks")
+        return {name: value for name, value in vars(self).items() if name not in aside}
+
     def check(self) -> None:
-        """Raise ValueError for a setting that is out of range or misspelt."""
+        """Raise ValueError for a setting that is out of range or misspelt, else TypeError."""
         for name, known in (
             ("optimizer", tuple(OPTIMIZERS)),
             ("lr_schedule", SCHEDULES),
@@ -107,8 +121,6 @@ class Training(Part):
             value = getattr(self, name)
             if not isinstance(value, (Real, NoneType)):
                 raise ValueError(f"{name}={value!r} must be a number.")
-        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
-            raise TypeError(f"callbacks={self.callbacks!r} must be a sequence of functions.")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} must be in [0, 1). Write 0.1."
@@ -119,3 +131,15 @@ class Training(Part):
             raise ValueError(f"weight_decay={self.weight_decay} must be at least 0. Write 0.")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm={self.clip_norm} must be positive. Write None for none.")
+        self._check_watchers()
+
+    def _check_watchers(self) -> None:
+        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
+            raise TypeError(f"callbacks={self.callbacks!r} must be a sequence of functions.")
+        if isinstance(self.checkpoint, Checkpoint):
+            self.checkpoint.check()
+        elif not isinstance(self.checkpoint, str | os.PathLike | None):
+            raise TypeError(
+                f"checkpoint={self.checkpoint!r} is not a folder. Write 'run/', say, or "
+                "Checkpoint('run/', minutes=5)."
+            )

@@ -159,6 +159,11 @@ def training_of(estimator: Any) -> Training:
             f"training={estimator.training!r} is not Training settings. "
             "Write training=narrows.Training(patience=10), say."
         )
+    if estimator.training.checkpoint is not None and not isinstance(estimator.random_state, int):
+        raise ValueError(
+            f"random_state={estimator.random_state!r} draws anew at every fit, so that none could "
+            "go on from a checkpoint. Write random_state=0."
+        )
     return estimator.training
 
 

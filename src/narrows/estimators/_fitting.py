@@ -161,15 +161,22 @@ def train(
         held = None
         if task.validation is not None:
             held = Batches(task.validation.to(where), EVALUATION_ROWS)
+        drawn = devices.generators(noise, where, stream=2)
         return loop.fit(
             model,
             Batches(task.train.to(where), recipe.batch_size),
             held,
-            phases=_phases(model, recipe, devices.generators(noise, where, stream=2)),
+            phases=_phases(model, recipe, drawn),
             settings=recipe.training,
             learning_rate=recipe.learning_rate,
             max_epochs=recipe.max_epochs,
             generator=devices.generators([order], torch.device("cpu"))[0],
+            noise=[*model.generators, *drawn],
+            identity={
+                "blueprint": recipe.blueprint,
+                "disturbance": recipe.disturbance,
+                "batch_size": recipe.batch_size,
+            },
             callbacks=[*recipe.training.callbacks, *watching],
         )
 
@@ -234,12 +241,13 @@ class Stream:
             generator = devices.generators([order], torch.device("cpu"))[0]
             shuffled, shares = rows.shuffled(generator), [progress] * len(rows)
             try:
-                losses = loop.train_epoch(self.model, players, shuffled, shares, kind)
+                taken = [*loop.steps(self.model, players, shuffled, shares, kind)]
             except BaseException:
                 self._settle(players, before)
                 raise
             self._settle(players)
         b = self.model.blueprint
+        losses = torch.stack(taken).cpu()
         mean, failure = losses.mean(0), loop.failure(losses, 1, b.trained_names)
         objective = mean[: len(b.term_names)].sum(0)
         if failure is None:

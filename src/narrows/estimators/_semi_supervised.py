@@ -262,7 +262,10 @@ class SemiSupervisedClassifier(
         parts = _labels.divided(numbers, recipe.training.validation_fraction, split)
         where = devices.device(recipe.training.device, recipe.training.precision)
         read = partial(_drawn, rows.to(where), inner._input_scale, draw)
-        history = _train(learner, recipe, read, parts, [order, *starts])
+        told = self.get_params(deep=False).items()
+        aside = ("training", "verbose", "random_state")
+        identity = {name: value for name, value in told if name not in aside}
+        history = _train(learner, recipe, read, parts, [order, *starts], identity)
         self._keep(inner, learner, history, rows, parts)
         some = self._conditioned(rows[: _fitting.EVALUATION_ROWS])
         _guards.warn_collapse(inner._model, some, _AGAINST_COLLAPSE)
@@ -347,6 +350,7 @@ def _train(
     read: Callable[[torch.Generator], Batch],
     parts: tuple[_labels.Split, _labels.Split],
     seeds: list[np.random.SeedSequence],
+    identity: dict[str, Any],
 ) -> loop.History:
     """Train a learner in place; the first seed orders the rows, the others draw noise."""
     order, *noise = seeds
@@ -356,7 +360,9 @@ def _train(
     work = recipe.batch_size * n_classes * sum(tensor.numel() for tensor in learner.parameters())
     shares = len(train.unlabelled) / train.n_rows, len(train.labelled) / train.n_rows
     at_once = max(1, _fitting.EVALUATION_ROWS // n_classes)
-    learner.to(where).seed(devices.generators(noise, where, stream=1))
+    drawn = devices.generators(noise, where, stream=2)
+    moving = devices.generators(noise, where, stream=1)
+    learner.to(where).seed(moving)
     with ExitStack() as stack:
         stack.callback(learner.to, "cpu")
         stack.callback(learner.seed, ())
@@ -366,10 +372,12 @@ def _train(
             learner,
             Pairs(read, *train, shares, recipe.batch_size),
             Pairs(read, *held, shares, at_once) if held.n_rows else None,
-            phases=learner.phases(recipe.learning_rate, devices.generators(noise, where, stream=2)),
+            phases=learner.phases(recipe.learning_rate, drawn),
             settings=recipe.training,
             learning_rate=recipe.learning_rate,
             max_epochs=recipe.max_epochs,
             generator=devices.generators([order], torch.device("cpu"))[0],
+            noise=[*moving, *drawn],
+            identity=identity,
             callbacks=[*recipe.training.callbacks, *watching],
         )

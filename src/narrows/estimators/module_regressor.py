@@ -202,6 +202,8 @@ class ModuleRegressor(RegressorMixin, Settings):
                 learning_rate=float(self.learning_rate),
                 max_epochs=int(self.max_epochs),
                 generator=devices.generators([order], torch.device("cpu"))[0],
+                noise=_defaults(train.rows.x.device),
+                identity={"module": self.module_, "batch_size": self.batch_size},
                 callbacks=[*training.callbacks, *watching],
             )
         model.give_back(self.module_)
@@ -322,3 +324,9 @@ def _drawing(seed: np.random.SeedSequence, where: torch.device) -> Iterator[None
             with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(state)
         yield
+
+
+def _defaults(where: torch.device) -> list[torch.Generator]:
+    """Return the generators behind torch's global random numbers."""
+    gpus = torch.cuda.default_generators
+    return [torch.default_generator, *([gpus[where.index or 0]] if where.type == "cuda" else [])]

@@ -1,0 +1,185 @@
+"""Checkpoints: how often a training is saved, and the files that hold its state."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from narrows._errors import CheckpointError
+from narrows._files import atomic
+from narrows._types import PathLike
+from narrows.parts import Part
+
+SUFFIX = ".safetensors"
+FORMAT = 1
+_KEY = "narrows"
+
+
+class Checkpoint(Part):
+    """How often a fit is saved while it trains, so that it can go on after a fault.
+
+    A fit of the same settings, rows and `random_state` that finds its own checkpoint goes on from
+    there, in the middle of an epoch if need be, and ends with the same bits as one that was never
+    stopped; one that had ended is not trained again. On SIGINT (Ctrl-C) and SIGTERM it saves
+    before it stops. The last two are kept, each written whole or not at all and with a checksum.
+    Several fits, also those within one estimator, may share a folder.
+
+    Parameters
+    ----------
+    folder : str or PathLike
+        Where checkpoints lie; it is made if need be.
+    minutes : float or None, default=10.0
+        Save after so many minutes, > 0, at the end of a step.
+    epochs : int or None, default=None
+        Save after so many epochs, at least 1.
+    resume : bool or None, default=None
+        Whether there must be a checkpoint of this fit to go on from (True), must not be one
+        (False), or either (None).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from narrows import Autoencoder, Checkpoint, Training
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     training = Training(checkpoint=Checkpoint(folder, epochs=5))
+    ...     one = Autoencoder(2, max_epochs=10, training=training, random_state=0).fit(X)
+    ...     two = Autoencoder(2, max_epochs=10, training=training, random_state=0).fit(X)
+    >>> bool((one.transform(X) == two.transform(X)).all())
+    True
+    """
+
+    def __init__(
+        self,
+        folder: PathLike,
+        minutes: float | None = 10.0,
+        epochs: int | None = None,
+        resume: bool | None = None,
+    ) -> None:
+        self.folder = folder
+        self.minutes = minutes
+        self.epochs = epochs
+        self.resume = resume
+
+    def check(self) -> None:
+        """Raise ValueError for a setting that is out of range."""
+        minutes: Any = self.minutes
+        if minutes is not None and not (isinstance(minutes, Real) and float(minutes) > 0):
+            raise ValueError(f"minutes={minutes!r} must be a positive number, or None. Write 10.0.")
+        epochs: Any = self.epochs
+        if epochs is not None and (isinstance(epochs, bool) or not hasattr(epochs, "__index__")):
+            raise ValueError(f"epochs={epochs!r} must be a whole number, at least 1, or None.")
+        if epochs is not None and epochs < 1:
+            raise ValueError(f"epochs={epochs!r} must be a whole number, at least 1, or None.")
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write a state to a file, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    version = importlib.metadata.version("narrows")
+    header = {"format": FORMAT, "version": version, **facts}
+    header["sha256"] = digest(header, arrays)
+    with atomic(path) as temporary:
+        try:
+            save_file(arrays, temporary, {_KEY: json.dumps(header)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return a state from a file, and what is said of it.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not what was written.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        header, arrays = header_of(path), load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"The checkpoint '{path}' is damaged ({error}).") from error
+    if digest(header, arrays) != header.get("sha256"):
+        raise CheckpointError(f"The checkpoint '{path}' is damaged (its SHA-256 differs).")
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, header
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """Return what a file says of itself, without its tensors; the checksum is not verified.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no checkpoint.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})[_KEY])
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"The checkpoint '{path}' is damaged ({error}).") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"The checkpoint '{path}' was not written by this version of narrows."
+        )
+    return header
+
+
+def described(value: Any, name: str = "") -> dict[str, str]:
+    """Return settings as text, by dotted names: the same in every process.
+
+    Parts and data classes are taken apart; of functions and other objects the name of their kind
+    counts, and of arrays a digest.
+    """
+    if isinstance(value, Part):
+        inner = value.get_params(deep=False)
+    elif is_dataclass(value) and not isinstance(value, type):
+        inner = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(value, Mapping):
+        inner = dict(value)
+    elif isinstance(value, list | tuple):
+        inner = dict(enumerate(value))
+    else:
+        return {name: _text(value)}
+    kind = {} if isinstance(value, Mapping) else {name: type(value).__name__}
+    parts = [described(inner[key], f"{name}.{key}".lstrip(".")) for key in inner]
+    return {key: text for part in [kind, *parts] for key, text in part.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        return f"array {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()[:16]}"
+    if value is None or isinstance(value, str | int | float | np.generic):
+        return repr(value)
+    kind = value if callable(value) and hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def digest(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of what is said and, in the order of their names, of arrays."""
+    signed = {name: value for name, value in header.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(signed, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,236 @@
+"""Saves a training as it goes: one that was killed goes on to the bits of one that was not."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+
+from narrows._errors import CheckpointError
+from narrows._types import PathLike
+from narrows.engine.checkpoint import (
+    SUFFIX,
+    Checkpoint,
+    described,
+    digest,
+    header_of,
+    read,
+    write,
+)
+from narrows.engine.run import Run
+
+_KEPT = 2
+_OF_THIS_PROCESS: set[Path] = set()  # folders in which a training has begun
+
+
+class Saver:
+    """Saves a run as it goes, and finds where one was left.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint, str, PathLike or None
+        None saves nothing; a path is a folder.
+    settings : mapping
+        All that the training depends on, besides its start and its rows.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint | PathLike | None, settings: Mapping[str, Any]
+    ) -> None:
+        if isinstance(checkpoint, str | os.PathLike):
+            checkpoint = Checkpoint(checkpoint)
+        self.saves = checkpoint is not None
+        self.checkpoint = checkpoint or Checkpoint("")
+        self.settings = described(settings) if self.saves else {}
+        self._folder = Path(self.checkpoint.folder)
+        self._stop: int | None = None
+
+    @contextmanager
+    def watching(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> Iterator[None]:
+        """Bring a run to where it was left, and see to signals while it goes on.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoints are damaged, or `resume` asks for others.
+        OSError
+            If the folder cannot be made.
+        """
+        if not self.saves:
+            yield
+            return
+        self._begin(run, batches)
+        with _heeding(self._heed):
+            yield
+
+    def step(self, run: Run) -> None:
+        """Save a run after a step if it is time, and stop it if a signal says so."""
+        if not self.saves:
+            return
+        if self._stop is not None or time.monotonic() >= self._due:
+            self._save(run)
+        self._obey()
+
+    def epoch(self, run: Run) -> None:
+        """Save a run after an epoch if it is over, or if it is time."""
+        if not self.saves:
+            return
+        every = self.checkpoint.epochs
+        due = every is not None and run.n_epochs % every == 0
+        if run.over or due or self._stop is not None:
+            self._save(run)
+        self._obey()
+
+    def _begin(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._identity = _identity(self.settings, run, batches)
+        first = self._folder.resolve() not in _OF_THIS_PROCESS
+        _OF_THIS_PROCESS.add(self._folder.resolve())
+        for half_written in self._folder.glob(f".{self._identity}-*"):
+            half_written.unlink(missing_ok=True)
+        own = sorted(self._folder.glob(f"{self._identity}-*{SUFFIX}"))
+        self._number = max((int(path.stem[-6:]) for path in own), default=0)
+        if own and first and self.checkpoint.resume is False:
+            raise CheckpointError(
+                f"'{self._folder}' holds a checkpoint of this fit. Write resume=True to go on from "
+                "it, or another folder."
+            )
+        if own:
+            run.load(self._latest(own, run))
+        elif first:
+            self._tell_others()
+        self._wait()
+
+    def _latest(self, paths: Sequence[Path], run: Run) -> dict[str, Tensor]:
+        """Return the newest state that is whole."""
+        for path in reversed(paths):
+            try:
+                tensors, _ = read(path)
+                _check_fit(tensors, run.tensors())
+                return tensors
+            except (OSError, ValueError) as error:
+                reason = str(error)
+                warnings.warn(f"{reason} The one before it is used, if there is one.", stacklevel=6)
+        raise CheckpointError(
+            f"No checkpoint of this fit in '{self._folder}' can be read. {reason} Remove the files "
+            f"{self._identity}-*{SUFFIX} to begin anew."
+        )
+
+    def _tell_others(self) -> None:
+        """Say that there are checkpoints of other fits alone."""
+        others = sorted(self._folder.glob(f"[!.]*{SUFFIX}"))
+        if others and self.checkpoint.resume is not False:
+            difference = _difference(self.settings, others)
+            text = f"'{self._folder}' holds checkpoints, but none of this fit: {difference}."
+        elif self.checkpoint.resume:
+            text = f"'{self._folder}' holds no checkpoint."
+        else:
+            return
+        if self.checkpoint.resume:
+            raise CheckpointError(f"{text} To begin anew, do not ask to resume.")
+        warnings.warn(f"{text} Training begins anew.", stacklevel=7)
+
+    def _save(self, run: Run) -> None:
+        path = self._folder / f"{self._identity}-{self._number + 1:06d}{SUFFIX}"
+        try:
+            write(path, run.tensors(), {"settings": self.settings, "n_epochs": run.n_epochs})
+        except OSError as error:
+            warnings.warn(f"{error} Training goes on, and earlier checkpoints stay.", stacklevel=5)
+            self._wait()
+            return
+        self._number += 1
+        for old in sorted(self._folder.glob(f"{self._identity}-*{SUFFIX}"))[:-_KEPT]:
+            old.unlink(missing_ok=True)
+        self._wait()
+
+    def _wait(self) -> None:
+        minutes = self.checkpoint.minutes
+        self._due = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+    def _heed(self, number: int, frame: FrameType | None) -> None:
+        """Remember a signal until the step is over; a second one does not wait."""
+        if self._stop is not None:
+            self._obey()
+        self._stop = number
+
+    def _obey(self) -> None:
+        """Stop, if a signal said so."""
+        if self._stop is None:
+            return
+        if self._stop == signal.SIGINT:
+            raise KeyboardInterrupt
+        name = signal.Signals(self._stop).name
+        warnings.warn(
+            f"Training was stopped by {name}; the same fit goes on from '{self._folder}'.",
+            stacklevel=5,
+        )
+        raise SystemExit(128 + self._stop)
+
+
+def _identity(
+    settings: Mapping[str, str], run: Run, batches: Sequence[Iterable[Any] | None]
+) -> str:
+    """Return a name of a run's settings, start and rows."""
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    start = {name: tensor.numpy() for name, tensor in run.tensors().items()}
+    found.update(digest({}, start).encode())
+    for own in batches:
+        for batch in () if own is None else own:
+            found.update(json.dumps(described(batch)).encode())
+    return found.hexdigest()[:16]
+
+
+def _check_fit(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError unless a state has the tensors of a run, of their shapes."""
+    grown = ("losses", "train_loss", "validation_loss", "learning_rate")
+    first = {n: t.shape for n, t in own.items() if not n.startswith("player.") and n not in grown}
+    found = {n: t.shape for n, t in tensors.items() if not n.startswith("player.")}
+    if any(found.get(name) != shape for name, shape in first.items()) or not found.keys() >= {
+        *grown
+    }:
+        raise CheckpointError("A checkpoint does not fit the network.")
+
+
+def _difference(settings: Mapping[str, str], others: Sequence[Path]) -> str:
+    """Return how the settings differ from those of the checkpoint that is most like them."""
+    found = []
+    for path in others:
+        try:
+            theirs = header_of(path)["settings"]
+        except (OSError, ValueError, KeyError):
+            continue
+        names = [name for name in {**settings, **theirs} if settings.get(name) != theirs.get(name)]
+        found.append((len(names), names, theirs))
+    if not found:
+        return "they cannot be read"
+    n_names, names, theirs = min(found, key=lambda item: item[0])
+    if not n_names:
+        return "the rows, their order or random_state differ"
+    own, other = settings.get(names[0], "not set"), theirs.get(names[0], "not set")
+    return f"{names[0]} is {own} here and {other} there"
+
+
+@contextmanager
+def _heeding(handler: Any) -> Iterator[None]:
+    """Give SIGINT and SIGTERM to a function, where signals arrive: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, own in before.items():
+            signal.signal(number, own)
