@@ -1,0 +1,236 @@
+"""Rows of a dataset of an HDF5 file."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from narrows._errors import nearest, require
+from narrows.data.blocks import Handle
+from narrows.data.places import Place, check_chunk, check_numbers, open_bytes, reading
+from narrows.data.protocol import BaseSource
+
+_CACHE = 2**26  # bytes of decoded chunks that HDF5 keeps
+_CHUNK = 2**20  # bytes of a chunk we write
+_MOST_LINKS = 16  # soft links followed on the way to a dataset
+_MOST_OBJECTS = 10_000  # looked at in search of datasets
+_SHOWN = 10  # datasets listed in an error
+
+
+class Hdf5Source(BaseSource):
+    """Rows of one dataset, along its first axis; HDF5 reads the chunks that hold them.
+
+    Datasets may be contiguous, chunked or compressed. Only this file is read: links, virtual
+    datasets and raw data that lie in other files are refused.
+
+    Parameters
+    ----------
+    place : Path or Remote
+        The file: .h5, .hdf5 or .nxs.
+    key : str, optional
+        Path of the dataset in the file; may be left out when only one would do.
+
+    Raises
+    ------
+    MissingExtraError
+        h5py is not installed.
+    ValueError
+        No such dataset, several and no key, something else than rows of numbers, a filter that is
+        not installed, another file to be read, or a damaged file.
+
+    Examples
+    --------
+    >>> import tempfile, h5py
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with h5py.File(f"{folder}/run.h5", "w") as file:
+    ...         file["entry/data"] = np.eye(3)
+    ...     Hdf5Source(Path(folder, "run.h5"), "/entry/data").read(0, 1)
+    array([[1., 0., 0.]])
+    """
+
+    def __init__(self, place: Place, key: str | None = None) -> None:
+        self._place = place
+        self._handle = Handle(_opened, place, key)
+        with self._handle as dataset, reading(place):
+            shape, dtype = dataset.shape, dataset.dtype.newbyteorder("=")
+        super().__init__(shape[0], shape[1:], dtype)
+
+    def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
+        with self._handle as dataset, reading(self._place):
+            rows = np.asarray(dataset[start:stop])
+        return rows.astype(self.dtype, copy=False)
+
+
+def write_hdf5(path: Path, blocks: Iterator[np.ndarray]) -> None:
+    """Write blocks of rows to the dataset "data" of a new HDF5 file."""
+    file = require("h5py", "hdf5").File(path, "w")
+    try:
+        first = next(blocks)
+        shape, row = first.shape[1:], max(first[:1].nbytes, 1)
+        chunks = (_CHUNK // row, *shape) if 0 < row <= _CHUNK and 0 not in shape else True
+        data = file.create_dataset(
+            "data", (0, *shape), first.dtype, chunks=chunks, maxshape=(None, *shape)
+        )
+        for block in chain([first], blocks):
+            data.resize(len(data) + len(block), axis=0)
+            data[len(data) - len(block) :] = block
+    finally:
+        _close(file)
+
+
+def _close(file: Any) -> None:
+    try:
+        file.close()
+    except RuntimeError as error:  # h5py's word for a disk that is full
+        raise OSError(str(error)) from error
+
+
+def _opened(place: Place, key: str | None) -> Any:
+    h5py = require("h5py", "hdf5")
+    open_bytes(place).close()  # says in plain words if the system refuses
+    with reading(place):
+        source = place if isinstance(place, Path) else place.open()
+        file = h5py.File(source, "r", rdcc_nbytes=_CACHE)
+    name = _only(place, file) if key is None else key
+    dataset = _followed(place, file, name)
+    _check(place, name, dataset)
+    return dataset
+
+
+def _only(place: Place, file: Any) -> str:
+    with reading(place):
+        found = list(islice(_datasets(file), _SHOWN + 1))
+    if len(found) == 1:
+        return found[0].name
+    if not found:
+        raise ValueError(f"The file '{place}' holds no dataset with rows of numbers.")
+    raise ValueError(
+        f"The file '{place}' holds {_listed(found)}. Name one: '{place}:{found[0].name}'."
+    )
+
+
+def _listed(datasets: list[Any]) -> str:
+    shown = ", ".join(f"{each.name} {each.shape}" for each in datasets[:_SHOWN])
+    return shown + (" and more" if len(datasets) > _SHOWN else "")
+
+
+def _datasets(file: Any) -> Iterator[Any]:
+    """Yield datasets that would do, by breadth; groups may hold one another, or be very many."""
+    h5py = require("h5py", "hdf5")
+    groups, seen = deque([file]), {_address(file)}
+    names = ((group, name) for group in _drained(groups) for name in group)
+    for group, name in islice(names, _MOST_OBJECTS):
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        child = group[name]
+        if isinstance(child, h5py.Group) and _address(child) not in seen:
+            seen.add(_address(child))
+            groups.append(child)
+        elif isinstance(child, h5py.Dataset) and _fault(child) is None:
+            yield child
+
+
+def _drained(groups: deque[Any]) -> Iterator[Any]:
+    while groups:
+        yield groups.popleft()
+
+
+def _address(group: Any) -> int:
+    return int(require("h5py", "hdf5").h5o.get_info(group.id).addr)
+
+
+def _followed(place: Place, file: Any, name: str) -> Any:
+    """Return the dataset of that name; links are followed by hand, since h5py opens any file."""
+    h5py = require("h5py", "hdf5")
+    parts, here, n_links = deque(name.split("/")), file, 0
+    while parts:
+        part = parts.popleft()
+        if part in ("", "."):
+            continue
+        with reading(place):
+            link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
+        if link is None or n_links > _MOST_LINKS:
+            raise _unknown(place, file, name)
+        if isinstance(link, h5py.ExternalLink):
+            raise _elsewhere(place, name, link.filename)
+        if isinstance(link, h5py.SoftLink):
+            n_links += 1
+            parts.extendleft(reversed(link.path.split("/")))
+            here = file if link.path.startswith("/") else here
+            continue
+        with reading(place):
+            here = here[part]
+    return here
+
+
+def _unknown(place: Place, file: Any, name: str) -> ValueError:
+    with reading(place):
+        found = list(islice(_datasets(file), _SHOWN + 1))
+    hint = nearest(f"/{name.strip('/')}", [each.name for each in found])
+    held = f" It holds: {_listed(found)}." if found and not hint else ""
+    return ValueError(f"The file '{place}' has no dataset {name!r}.{hint}{held}")
+
+
+def _check(place: Place, name: str, found: Any) -> None:
+    """Raise ValueError unless rows of numbers can be read from what was found."""
+    h5py = require("h5py", "hdf5")
+    where = f"The dataset {name!r} of the file '{place}'"
+    if isinstance(found, h5py.Group):
+        with reading(place):
+            inside = list(islice(_datasets(found), _SHOWN + 1))
+        held = f" with {_listed(inside)}. Name one: '{place}:{inside[0].name}'." if inside else "."
+        raise ValueError(f"{name!r} of the file '{place}' is a group{held}")
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(f"{name!r} of the file '{place}' is a type, not a dataset.")
+    with reading(place):
+        other, filters = _other_file(found), _missing_filter(found)
+    if other is not None:
+        raise _elsewhere(place, name, other)
+    if filters is not None:
+        raise ValueError(
+            f"{where} is compressed by {filters!r}, which is not installed. "
+            "Install hdf5plugin and import it first."
+        )
+    with reading(place):
+        shape, dtype, chunks = found.shape, found.dtype, found.chunks
+    if shape is None:
+        raise ValueError(f"{where} is empty.")
+    check_numbers(where, shape, dtype)
+    check_chunk(where, chunks or (), dtype)
+
+
+def _fault(dataset: Any) -> Exception | None:
+    try:
+        _check(Path(), dataset.name, dataset)
+    except (ValueError, OSError) as error:
+        return error
+    return None
+
+
+def _other_file(dataset: Any) -> str | None:
+    """Return the name of another file in which a dataset has values."""
+    plan = dataset.id.get_create_plist()
+    if plan.get_external_count():
+        return str(plan.get_external(0)[0].decode(errors="replace"))
+    if plan.get_layout() != require("h5py", "hdf5").h5d.VIRTUAL:
+        return None
+    names = (plan.get_virtual_filename(k) for k in range(plan.get_virtual_count()))
+    return next((name for name in names if name != "."), None)
+
+
+def _missing_filter(dataset: Any) -> str | None:
+    """Return the name of a filter that is needed to decode a dataset, and not there."""
+    plan, h5z = dataset.id.get_create_plist(), require("h5py", "hdf5").h5z
+    filters = [plan.get_filter(k) for k in range(plan.get_nfilters())]
+    missing = [name or code for code, _, _, name in filters if not h5z.filter_avail(code)]
+    return next((str(getattr(name, "decode", name.__str__)()) for name in missing), None)
+
+
+def _elsewhere(place: Place, name: str, other: str) -> ValueError:
+    return ValueError(
+        f"{name!r} of the file '{place}' lies in another file, '{other}'. Open that file instead."
+    )
