@@ -17,6 +17,7 @@ from narrows.data.protocol import BaseSource
 _CACHE = 2**26  # bytes of decoded chunks that HDF5 keeps
 _CHUNK = 2**20  # bytes of a chunk we write
 _MOST_LINKS = 16  # soft links followed on the way to a dataset
+_MOST_NESTED = 3  # virtual datasets of virtual datasets
 _MOST_OBJECTS = 10_000  # looked at in search of datasets
 _SHOWN = 10  # datasets listed in an error
 
@@ -144,25 +145,32 @@ def _address(group: Any) -> int:
 
 
 def _followed(place: Place, file: Any, name: str) -> Any:
-    """Return the dataset of that name; links are followed by hand, since h5py opens any file."""
+    """Return what has that name, in this file."""
+    with reading(place):
+        found = _walked(file, name)
+    if found is None:
+        raise _unknown(place, file, name)
+    if isinstance(found, require("h5py", "hdf5").ExternalLink):
+        raise _elsewhere(place, name, found.filename)
+    return found
+
+
+def _walked(file: Any, name: str) -> Any:
+    """Return what has that name, None, or the link to another file, which h5py would open."""
     h5py = require("h5py", "hdf5")
     parts, here, n_links = deque(name.split("/")), file, 0
     while parts:
         part = parts.popleft()
         if part in ("", "."):
             continue
-        with reading(place):
-            link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
-        if link is None or n_links > _MOST_LINKS:
-            raise _unknown(place, file, name)
-        if isinstance(link, h5py.ExternalLink):
-            raise _elsewhere(place, name, link.filename)
+        link = here.get(part, getlink=True) if isinstance(here, h5py.Group) else None
+        if link is None or isinstance(link, h5py.ExternalLink) or n_links > _MOST_LINKS:
+            return link if n_links <= _MOST_LINKS else None
         if isinstance(link, h5py.SoftLink):
             n_links += 1
             parts.extendleft(reversed(link.path.split("/")))
             here = file if link.path.startswith("/") else here
-            continue
-        with reading(place):
+        else:
             here = here[part]
     return here
 
@@ -187,7 +195,7 @@ def _check(place: Place, name: str, found: Any) -> None:
     if not isinstance(found, h5py.Dataset):
         raise ValueError(f"{name!r} of the file '{place}' is a type, not a dataset.")
     with reading(place):
-        other, filters = _other_file(found), _missing_filter(found)
+        other, filters = _outside(found), _missing_filter(found)
     if other is not None:
         raise _elsewhere(place, name, other)
     if filters is not None:
@@ -211,15 +219,23 @@ def _fault(dataset: Any) -> Exception | None:
     return None
 
 
-def _other_file(dataset: Any) -> str | None:
-    """Return the name of another file in which a dataset has values."""
+def _outside(dataset: Any, depth: int = 0) -> str | None:
+    """Return the name of another file in which a dataset has values, itself or through others."""
+    h5py = require("h5py", "hdf5")
     plan = dataset.id.get_create_plist()
     if plan.get_external_count():
         return str(plan.get_external(0)[0].decode(errors="replace"))
-    if plan.get_layout() != require("h5py", "hdf5").h5d.VIRTUAL:
-        return None
-    names = (plan.get_virtual_filename(k) for k in range(plan.get_virtual_count()))
-    return next((name for name in names if name != "."), None)
+    n_parts = plan.get_virtual_count() if plan.get_layout() == h5py.h5d.VIRTUAL else 0
+    for k in range(n_parts):
+        file, name = plan.get_virtual_filename(k), plan.get_virtual_dsetname(k)
+        if file != "." or "%" in name or depth >= _MOST_NESTED:  # % stands for many names
+            return str(file if file != "." else name)
+        part = _walked(dataset.file, name)
+        if isinstance(part, h5py.ExternalLink):
+            return str(part.filename)
+        if isinstance(part, h5py.Dataset) and (found := _outside(part, depth + 1)):
+            return found
+    return None
 
 
 def _missing_filter(dataset: Any) -> str | None:

@@ -102,7 +102,9 @@ class _Stream(io.RawIOBase):
     def __init__(self, url: str, file: Any) -> None:
         self._url = url
         self._file = file
-        file.seek(0, io.SEEK_END)  # a server without ranges is found out here
+        if file.seek(0, io.SEEK_END) > 1:  # a server without ranges is found out here
+            file.seek(-1, io.SEEK_END)
+            file.read(1)
         file.seek(0)
 
     def readable(self) -> bool:
@@ -139,6 +141,8 @@ def _failures(url: str) -> Iterator[None]:
     except ImportError as error:  # names the package that the protocol needs
         raise MissingExtraError(f"Cannot read '{url}': {_reason(error)}.") from error
     except FileNotFoundError as error:
+        if isinstance(error.__cause__, OSError):  # nobody answered
+            raise Unreachable(f"Cannot read '{url}': {_reason(error.__cause__)}.") from error
         raise FileNotFoundError(f"There is no file '{url}'.") from error
     except ValueError as error:
         if "known" not in str(error):  # fsspec's word for a server that sends whole files only

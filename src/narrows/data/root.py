@@ -51,35 +51,35 @@ class RootSource(BlockSource):
     def __init__(self, place: Place, key: str | None = None) -> None:
         name, _, columns = (key or "").partition(":")
         self._handle = Handle(_opened, place, name)
-        with self._handle as tree:
+        with self._handle as (name, tree):
             with reading(place):
                 known, n_rows = list(dict.fromkeys(tree.keys())), int(tree.num_entries)
             names = [known[k] for k in selected(place, known, columns or None)]
             types = {each: _type(place, tree, each) for each in names}
-            self._check(place, tree, types)
+            self._check(place, name, types)
         self._columns = tuple(names)
         dtype = np.result_type(np.float32, *types.values())
         starts = block_starts(n_rows, len(names) * dtype.itemsize)
         super().__init__(place, starts, n_rows, (len(names),), dtype, self._columns)
 
     @staticmethod
-    def _check(place: Place, tree: Any, types: dict[str, np.dtype[Any] | None]) -> None:
+    def _check(place: Place, tree: str, types: dict[str, np.dtype[Any] | None]) -> None:
         """Raise ValueError if a branch has no single number for each entry."""
         bad = [name for name, dtype in types.items() if dtype is None]
         if not types:
-            raise ValueError(f"The tree {tree.name!r} of the file '{place}' has no branches.")
+            raise ValueError(f"The tree {tree!r} of the file '{place}' has no branches.")
         if bad:
             shown = ", ".join(map(repr, bad[:10]))
             more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
             good = ",".join([name for name in types if name not in bad][:3])
-            select = f" Select others: '{place}:{tree.name}:{good}'." if good else ""
+            select = f" Select others: '{place}:{tree}:{good}'." if good else ""
             raise ValueError(
-                f"The tree {tree.name!r} of the file '{place}' has branches without one number for "
+                f"The tree {tree!r} of the file '{place}' has branches without one number for "
                 f"each entry: {shown}{more}.{select}"
             )
 
     def _load(self, k: int, start: int, stop: int) -> Float[np.ndarray, "row feature"]:
-        with self._handle as tree:
+        with self._handle as (_, tree):
             rows = np.empty((stop - start, len(self._columns)), self.dtype)
             for column, name in enumerate(self._columns):
                 # branch by branch: names given to the tree would be evaluated as expressions
@@ -90,7 +90,7 @@ class RootSource(BlockSource):
         return rows
 
 
-def _opened(place: Place, name: str) -> Any:
+def _opened(place: Place, name: str) -> tuple[str, Any]:
     uproot = require("uproot", "root")
     open_bytes(place).close()  # says in plain words if the system refuses
     with reading(place):
@@ -106,7 +106,7 @@ def _opened(place: Place, name: str) -> Any:
         hint = nearest(name, trees) or f" It holds: {', '.join(trees[:10]) or 'no trees'}."
         raise ValueError(f"The file '{place}' has no tree {name!r}.{hint}")
     with reading(place):
-        return file[name]
+        return name, file[name]
 
 
 def _type(place: Place, tree: Any, name: str) -> np.dtype[Any] | None:

@@ -127,9 +127,9 @@ def split_selector(path: PathLike) -> tuple[str, str | None]:
 
 def _ends_file(text: str, position: int) -> bool:
     head = text[:position]
-    if _suffix(head) not in FORMATS or text[position : position + 2] == "::":
+    if _suffix(head) not in FORMATS or head.endswith(":") or text[position:].startswith("::"):
         return False
-    return not head.endswith(":") and (not is_url(text) or "/" in head.partition("://")[2])
+    return not head.startswith(("http://", "https://")) or head.count("/") > 2  # else a port
 
 
 def unknown_suffix(path: Place, known: Iterable[str]) -> ValueError:
