@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse
 import torch
 
+from helpers import check_reads
 from narrows._errors import MissingExtraError
 from narrows._files import atomic
 from narrows.data.arrays import ArraySource
@@ -81,20 +82,6 @@ def written(suffix: str, array: np.ndarray = X, names: tuple[str, ...] | None = 
     path = Path(f"table{suffix}")
     write(path, array, names if array is X else None)
     return path
-
-
-def check_reads(rows: Source, expected: np.ndarray, seed: int = 0) -> None:
-    """Compare description and random row ranges with an array."""
-    assert isinstance(rows, Source)
-    assert (len(rows), rows.shape) == (len(expected), expected.shape[1:])
-    assert rows.segments[0] == 0
-    assert rows.segments[-1] == len(rows)
-    rng = np.random.default_rng(seed)
-    ranges = [(0, len(rows)), (0, 0), *np.sort(rng.integers(0, len(rows) + 1, (8, 2))).tolist()]
-    for start, stop in ranges:
-        got = rows.read(start, stop)
-        assert got.dtype == rows.dtype
-        np.testing.assert_array_equal(got, expected[start:stop])
 
 
 def view_cases(rows: Source, x: np.ndarray, borders: list[int]) -> list[tuple[Source, np.ndarray]]:

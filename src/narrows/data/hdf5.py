@@ -1,5 +1,6 @@
 """Rows of a dataset of an HDF5 file."""
 
+import io
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -68,26 +69,88 @@ class Hdf5Source(BaseSource):
 
 def write_hdf5(path: Path, blocks: Iterator[np.ndarray]) -> None:
     """Write blocks of rows to the dataset "data" of a new HDF5 file."""
-    file = require("h5py", "hdf5").File(path, "w")
-    try:
+    h5py = require("h5py", "hdf5")
+    with open(path, "wb+", buffering=0) as stream, h5py.File(disk := _Disk(stream), "w") as file:
         first = next(blocks)
         shape, row = first.shape[1:], max(first[:1].nbytes, 1)
-        chunks = (_CHUNK // row, *shape) if 0 < row <= _CHUNK and 0 not in shape else True
+        chunks = (_CHUNK // row, *shape) if row <= _CHUNK and 0 not in shape else True
         data = file.create_dataset(
             "data", (0, *shape), first.dtype, chunks=chunks, maxshape=(None, *shape)
         )
         for block in chain([first], blocks):
             data.resize(len(data) + len(block), axis=0)
             data[len(data) - len(block) :] = block
-    finally:
-        _close(file)
+            if disk.error is not None:
+                break
+    if disk.error is not None:
+        raise disk.error
 
 
-def _close(file: Any) -> None:
-    try:
-        file.close()
-    except RuntimeError as error:  # h5py's word for a disk that is full
-        raise OSError(str(error)) from error
+class _Disk(io.RawIOBase):
+    """A file that HDF5 can always write to: it crashes some time after a disk was full.
+
+    The first error is kept, to be raised when HDF5 is done; what is written from then on is kept in
+    memory, since HDF5 may read it again.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.error: OSError | None = None
+        self._stream = stream
+        self._position = 0
+        self._kept: list[tuple[int, bytes]] = []
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        ends = [self._stream.seek(0, io.SEEK_END), *(at + len(data) for at, data in self._kept)]
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: max(ends)}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        self._stream.seek(self._position)
+        view = memoryview(buffer).cast("B")
+        found = self._stream.read(len(view))
+        view[:] = found.ljust(len(view), b"\0")
+        for at, data in self._kept:
+            start, stop = max(at, self._position), min(at + len(data), self._position + len(view))
+            if start < stop:
+                place = slice(start - self._position, stop - self._position)
+                view[place] = data[start - at : stop - at]
+        self._position += len(view)
+        return len(view)
+
+    def write(self, data: Any) -> int:
+        content = memoryview(data).cast("B")
+        done = 0
+        try:
+            self._stream.seek(self._position)
+            while self.error is None and done < len(content):
+                done += self._stream.write(content[done:])
+        except OSError as error:
+            self.error = error
+        if done < len(content):
+            self._kept.append((self._position + done, bytes(content[done:])))
+        self._position += len(content)
+        return len(content)
+
+    def truncate(self, size: int | None = None) -> int:
+        if self.error is None:
+            try:
+                self._stream.truncate(size)
+            except OSError as error:
+                self.error = error
+        return self._position if size is None else size
 
 
 def _opened(place: Place, key: str | None) -> Any:
@@ -190,23 +253,26 @@ def _check(place: Place, name: str, found: Any) -> None:
     if isinstance(found, h5py.Group):
         with reading(place):
             inside = list(islice(_datasets(found), _SHOWN + 1))
-        held = f" with {_listed(inside)}. Name one: '{place}:{inside[0].name}'." if inside else "."
-        raise ValueError(f"{name!r} of the file '{place}' is a group{held}")
+        held = f"with {_listed(inside)}. Name one: '{place}:{inside[0].name}'." if inside else ""
+        held = held or "without datasets of numbers."
+        raise ValueError(f"{name!r} of the file '{place}' is a group {held}")
     if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"{name!r} of the file '{place}' is a type, not a dataset.")
+        raise ValueError(
+            f"{name!r} of the file '{place}' is a type, not a dataset. Choose an array of numbers."
+        )
     with reading(place):
         other, filters = _outside(found), _missing_filter(found)
     if other is not None:
         raise _elsewhere(place, name, other)
     if filters is not None:
         raise ValueError(
-            f"{where} is compressed by {filters!r}, which is not installed. "
+            f"{where} is compressed by {filters}, which is not installed. "
             "Install hdf5plugin and import it first."
         )
     with reading(place):
         shape, dtype, chunks = found.shape, found.dtype, found.chunks
     if shape is None:
-        raise ValueError(f"{where} is empty.")
+        raise ValueError(f"{where} is empty. Choose an array of numbers.")
     check_numbers(where, shape, dtype)
     check_chunk(where, chunks or (), dtype)
 
@@ -239,11 +305,11 @@ def _outside(dataset: Any, depth: int = 0) -> str | None:
 
 
 def _missing_filter(dataset: Any) -> str | None:
-    """Return the name of a filter that is needed to decode a dataset, and not there."""
+    """Return the number of a filter that is needed to decode a dataset, and not there."""
     plan, h5z = dataset.id.get_create_plist(), require("h5py", "hdf5").h5z
-    filters = [plan.get_filter(k) for k in range(plan.get_nfilters())]
-    missing = [name or code for code, _, _, name in filters if not h5z.filter_avail(code)]
-    return next((str(getattr(name, "decode", name.__str__)()) for name in missing), None)
+    codes = [plan.get_filter(k)[0] for k in range(plan.get_nfilters())]
+    missing = [code for code in codes if not h5z.filter_avail(code)]
+    return f"filter {missing[0]}" if missing else None
 
 
 def _elsewhere(place: Place, name: str, other: str) -> ValueError:
