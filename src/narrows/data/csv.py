@@ -3,8 +3,9 @@
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from itertools import islice
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -206,7 +207,7 @@ def _rows(place: Place) -> Iterator[tuple[int, str]]:
             position += len(line)
 
 
-def _split(place: Place, stream: IO[bytes]) -> Iterator[bytes]:
+def _split(place: Place, stream: BufferedReader) -> Iterator[bytes]:
     """Yield lines; a file of other things may be one line of any length."""
     while line := stream.readline(_LONGEST):
         if len(line) == _LONGEST:

@@ -2,8 +2,9 @@
 
 import math
 import os
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -90,7 +91,7 @@ def open_npy(place: Place, key: str | None = None) -> Source:
         return stored_array(place, stream)
 
 
-def stored_array(place: Place, stream: IO[bytes]) -> Source:
+def stored_array(place: Place, stream: BufferedReader) -> Source:
     """Return the rows of the array whose header starts where `stream` stands in a file."""
     header, offset = read_header(place, stream), stream.tell()
     if header.nbytes > stream.seek(0, os.SEEK_END) - offset:  # shorter than its header says

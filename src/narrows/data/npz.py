@@ -2,7 +2,7 @@
 
 import struct
 import zipfile
-from typing import IO
+from io import BufferedReader
 
 import numpy as np
 from jaxtyping import Shaped
@@ -74,7 +74,7 @@ def _shape(place: Place, archive: zipfile.ZipFile, key: str) -> tuple[int, ...]:
         return read_header(place, stream).shape
 
 
-def _stored(place: Place, stream: IO[bytes], info: zipfile.ZipInfo) -> Source:
+def _stored(place: Place, stream: BufferedReader, info: zipfile.ZipInfo) -> Source:
     with reading(place):
         stream.seek(info.header_offset)
         name, extra = struct.unpack("<26xHH", stream.read(_LOCAL_HEADER))

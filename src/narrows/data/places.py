@@ -1,11 +1,13 @@
 """Where rows lie: a path or a URL, and what is said of a file that cannot be understood."""
 
+import errno
 import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ Place = Path | Remote
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 _NUMBER = re.compile(r"(\d+)")
+_NONSENSE = (None, errno.EINVAL, errno.EOVERFLOW)  # no fault of the system, or a wild position
 _LARGEST = 2**32  # bytes of a row, or of a chunk that is decoded as a whole
 
 
@@ -50,7 +53,7 @@ def is_zarr_store(place: Place) -> bool:
     return any((place / mark).is_file() for mark in ("zarr.json", ".zarray", ".zgroup"))
 
 
-def open_bytes(place: Place) -> IO[bytes]:
+def open_bytes(place: Place) -> BufferedReader:
     """Open a file for reading."""
     return place.open("rb")
 
@@ -96,7 +99,7 @@ def reading(place: Place) -> Iterator[None]:
     except (MissingExtraError, MemoryError, Unreachable):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in _NONSENSE:
             raise
         raise damaged(place) from error
 

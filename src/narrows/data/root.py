@@ -1,5 +1,6 @@
 """Rows of a TTree or an RNTuple of a ROOT file."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from narrows.data.blocks import BlockSource, Handle, block_starts
 from narrows.data.places import Place, damaged, open_bytes, reading
 from narrows.data.protocol import selected
 
+_NUMBER = re.compile(r"(?:std::)?(u?int(?:8|16|32|64))_t|float|double|bool")
+_NAMES = {"float": "float32", "double": "float64", "bool": "bool"}
 _KINDS = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 
 
@@ -112,9 +115,18 @@ def _opened(place: Place, name: str) -> tuple[str, Any]:
 def _type(place: Place, tree: Any, name: str) -> np.dtype[Any] | None:
     """Return the type of a branch, None unless it has one number for each entry."""
     with reading(place):
-        branch = tree[name]
-    try:
-        none = branch.array(entry_stop=0, library="np")
-    except Exception:  # whatever uproot says of a class it cannot turn into arrays
+        found = getattr(tree[name], "interpretation", None)
+        if found is None:
+            return _type_of_field(tree, name)
+        dtype = getattr(found, "to_dtype", None)
+        flat = isinstance(dtype, np.dtype) and dtype.kind in "biuf"
+        return dtype.newbyteorder("=") if flat and dtype == found.numpy_dtype else None
+
+
+def _type_of_field(ntuple: Any, name: str) -> np.dtype[Any] | None:
+    parts, known = name.split("."), set(ntuple.keys())
+    above = {".".join(parts[:k]) for k in range(1, len(parts))} & known
+    if any(ntuple[each].typename.startswith("std::") for each in above):  # of a vector, say
         return None
-    return none.dtype if none.ndim == 1 and none.dtype.kind in "biuf" else None
+    found = _NUMBER.fullmatch(ntuple[name].typename)
+    return np.dtype(_NAMES.get(found[0], found[1])) if found else None

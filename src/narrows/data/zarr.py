@@ -135,7 +135,7 @@ def _inside(place: Place, group: Any, name: str) -> Any:
         return node
     with reading(place):
         found = list(islice(_arrays(group if node is None else node), _SHOWN + 1))
-    hint = nearest(name, [str(each.path) for each in found])
+    hint = nearest(name, [str(each.path) for each in found]) if node is None else ""
     held = f" It holds: {_listed(found)}." if found and not hint else ""
     what = "has no array" if node is None else "has a group, not an array, at"
     raise ValueError(f"The store '{place}' {what} '/{name}'.{hint}{held}")
