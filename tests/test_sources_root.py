@@ -40,13 +40,13 @@ def made() -> str:
             tree = file.mktree(name, {key: values.dtype for key, values in columns.items()})
             for part in pieces(columns):
                 tree.extend(part)
-        ntuple = file.mkrntuple("ntuple", next(pieces(EXACT)))
+        ntuple = file.mkrntuple("ntuple", awkward.Array(next(pieces(EXACT))))
         for part in list(pieces(EXACT))[1:]:
-            ntuple.extend(part)
+            ntuple.extend(awkward.Array(part))
         tree = file.mktree("mixed", {"pt": "f4", "jets": "var * float32", "p3": ("f4", (3,))})
         tree.extend({**mixed, "p3": np.ones((len(jagged), 3), "f4")})
         texts = awkward.Array(["a"] * len(jagged))
-        file.mkrntuple("mixed ntuple", {**mixed, "text": texts})
+        file.mkrntuple("mixed ntuple", awkward.Array({**mixed, "text": texts}))
         file.mktree("empty", {"pt": "f4"})
     return "a.root"
 
@@ -144,7 +144,7 @@ def test_every_type_of_number_reads_as_itself(name: str) -> None:
     columns = {f"c_{k}": N.astype(dtype) for k, dtype in enumerate(TYPES)}
     with uproot.recreate("x.root") as file:
         file.mktree("tree", {key: each.dtype for key, each in columns.items()}).extend(columns)
-        file.mkrntuple("ntuple", columns)
+        file.mkrntuple("ntuple", awkward.Array(columns))
     for key, each in columns.items():
         rows = source(f"x.root:{name}:{key}")
         assert rows.dtype == np.result_type(np.float32, each.dtype)
@@ -155,7 +155,7 @@ def test_fields_of_records_are_columns_but_those_of_lists_are_not() -> None:
     records = awkward.Array([{"x": 1.5, "y": 2}] * 3)
     lists = awkward.Array([[{"x": 1.5, "y": 2}] * 2] * 3)
     with uproot.recreate("x.root") as file:
-        file.mkrntuple("t", {"one": records, "many": lists})
+        file.mkrntuple("t", awkward.Array({"one": records, "many": lists}))
     check_reads(source("x.root:t:one.y,one.x"), np.array([[2, 1.5]] * 3))
     with pytest.raises(ValueError, match=r"without one number for each entry: 'many'\."):
         source("x.root:t:one.x,many")

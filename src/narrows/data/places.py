@@ -93,11 +93,16 @@ def reading(place: Place) -> Iterator[None]:
     ------
     ValueError
         For everything else.
+    MissingExtraError
+        The library needs another package for this file.
     """
     try:
         yield
     except (MissingExtraError, MemoryError, Unreachable):
         raise
+    except ImportError as error:  # what decompresses it, say; the library names what to install
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise MissingExtraError(f"Cannot read '{place}': {reason}.") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in _NONSENSE:
             raise
