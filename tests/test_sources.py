@@ -20,6 +20,7 @@ from helpers import check_reads
 from narrows._errors import MissingExtraError
 from narrows._files import atomic
 from narrows.data.arrays import ArraySource
+from narrows.data.places import reading
 from narrows.data.protocol import Source
 from narrows.data.source import FORMATS, source, split_selector
 from narrows.data.split import split_rows
@@ -561,12 +562,34 @@ def test_errors_say_what_to_write(kind: type[Exception], sentence: str) -> None:
     assert str(caught.value) == sentence
 
 
-def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("t.parquet").touch()
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+@pytest.mark.parametrize(
+    ("suffix", "module", "extra"),
+    [
+        (".parquet", "pyarrow.parquet", "parquet"),
+        (".h5", "h5py", "hdf5"),
+        (".zarr", "zarr", "zarr"),
+        (".root", "uproot", "root"),
+    ],
+)
+def test_a_missing_extra_says_what_to_install(
+    suffix: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(f"t{suffix}").touch()
+    monkeypatch.setitem(sys.modules, module, None)
+    package = module.partition(".")[0]
+    sentence = f"{package!r} is not installed. Write: pip install 'narrows[{extra}]'"
     with pytest.raises(MissingExtraError) as caught:
-        source("t.parquet")
-    sentence = "'pyarrow' is not installed. Write: pip install 'narrows[parquet]'"
+        source(f"t{suffix}")
+    assert str(caught.value) == sentence
+
+
+def test_a_package_that_a_library_misses_is_named() -> None:
+    def decompress() -> None:
+        raise ModuleNotFoundError("install the 'lz4' package with:\n\n    pip install lz4")
+
+    with pytest.raises(MissingExtraError) as caught, reading(Path("t.root")):
+        decompress()
+    sentence = "Cannot read 't.root': install the 'lz4' package with: pip install lz4."
     assert str(caught.value) == sentence
 
 

@@ -1,9 +1,6 @@
 """HDF5 files: any layout reads as the array; links, types and sizes that must be refused."""
 
-import errno
 import pickle
-import resource
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,6 @@ h5py = pytest.importorskip("h5py")
 
 from helpers import check_reads  # noqa: E402
 from narrows.data.source import source  # noqa: E402
-from narrows.data.writers import write, write_blocks  # noqa: E402
 
 X = np.random.default_rng(0).normal(size=(700, 6))
 LISTED = "/entry/data (700, 6), /entry/narrow (700, 2)"
@@ -246,25 +242,3 @@ def test_a_filter_that_is_not_installed_is_named() -> None:
         "The dataset 'x' of the file 'f.h5' is compressed by filter 32001, which is not "
         "installed. Install hdf5plugin and import it first."
     )
-
-
-def limited(write_it: Callable[[], object], size: int) -> None:
-    """Run with a limit on the size of files, as on a full disk."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        write_it()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-
-
-@pytest.mark.parametrize("suffix", [".h5", ".npy", ".parquet", ".csv"])
-def test_a_full_disk_leaves_the_old_file(suffix: str, folder: Path) -> None:
-    path = folder / f"x{suffix}"
-    write(path, X[:3])
-    before = path.read_bytes()
-    with pytest.raises(OSError, match=r"^Cannot write '.*Nothing was changed\.$") as caught:
-        limited(lambda: write_blocks(path, (X for _ in range(100))), 10**5)
-    assert errno.EFBIG in (caught.value.errno, getattr(caught.value.__cause__, "errno", None))
-    assert path.read_bytes() == before
-    assert list(folder.iterdir()) == [path]
