@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import io
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import narrows
@@ -270,6 +272,15 @@ def test_results_come_block_by_block(
     for command, whole in expected.items():
         succeed(command, "m.safetensors", "X.csv", "-o", "blocks.npy")
         np.testing.assert_allclose(np.load("blocks.npy"), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bar_shows_blocks_where_a_person_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(_show, "console", lambda **_: watched)
+    for interactive in (False, True):
+        monkeypatch.setattr(_show, "interactive", lambda seen=interactive: seen)
+        assert list(_show.progress(range(0, 10, 3))) == [0, 3, 6, 9]
+        assert ("100%" in watched.file.getvalue()) == interactive
 
 
 def test_an_error_in_a_block_names_the_row_of_the_file(

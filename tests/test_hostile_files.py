@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -79,6 +80,28 @@ def test_changed_files_are_read_or_refused_in_a_sentence(kind: str) -> None:
         assert "\n" not in sentence
         assert sentence.endswith((".", "?"))
         assert str(path) in sentence
+
+
+@pytest.mark.parametrize("settings", [{"zarr_format": 2}, {}, {"shards": (150, 4)}])
+def test_changed_stores_are_read_or_refused_in_a_sentence(settings: dict[str, object]) -> None:
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array("good.zarr", data=X, chunks=(50, 4), **settings)
+    files = [path for path in Path("good.zarr").rglob("*") if path.is_file()]
+    refused = []
+    for seed in range(40):
+        shutil.copytree("good.zarr", "bad.zarr")
+        path = Path("bad.zarr", sorted(files)[seed % len(files)].relative_to("good.zarr"))
+        path.write_bytes(changed(path.read_bytes(), seed))
+        try:
+            rows = source("bad.zarr")
+            rows.read(0, min(len(rows), 1000))
+        except (ValueError, OSError) as error:
+            refused.append(str(error))
+        shutil.rmtree("bad.zarr")
+    assert len(refused) > 10
+    for sentence in refused:
+        assert "bad.zarr" in sentence
+        assert "\n" not in sentence
 
 
 def npy_header(shape: object, descr: object = "<f8") -> bytes:
