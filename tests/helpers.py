@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import clone
 
 from narrows import GaussianCode, KLSparsity, Plain, Training
+from narrows.data.protocol import Source
 from narrows.parts import ESTIMATORS, PARTS, load, resolve
 
 # Penalties of codes that are points for each row
@@ -117,3 +118,17 @@ HOSTILE: dict[str, tuple[int, Callable]] = {
     "heavy tails": (100, lambda rng, n: curved(rng, n) * rng.standard_t(2, (n, 1))),
     "constant columns": (100, lambda rng, n: curved(rng, n) * [0, 1, 1, 0, 1, 1, 0, 1] + 7),
 }
+
+
+def check_reads(rows: Source, expected: np.ndarray, seed: int = 0) -> None:
+    """Compare description and random row ranges with an array."""
+    assert isinstance(rows, Source)
+    assert (len(rows), rows.shape) == (len(expected), expected.shape[1:])
+    assert rows.segments[0] == 0
+    assert rows.segments[-1] == len(rows)
+    rng = np.random.default_rng(seed)
+    ranges = [(0, len(rows)), (0, 0), *np.sort(rng.integers(0, len(rows) + 1, (8, 2))).tolist()]
+    for start, stop in ranges:
+        got = rows.read(start, stop)
+        assert got.dtype == rows.dtype
+        np.testing.assert_array_equal(got, expected[start:stop])

@@ -23,7 +23,8 @@ import narrows
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "narrows"
 FILES = sorted(SRC.rglob("*.py"))
-OPTIONAL = {"onnx", "onnxruntime", "onnxscript", "pandas", "polars", "pyarrow", "umap", "zuko"}
+OPTIONAL = {"fsspec", "h5py", "onnx", "onnxruntime", "onnxscript", "pandas", "polars", "pyarrow"}
+OPTIONAL |= {"umap", "uproot", "zarr", "zuko"}
 HEAVY = {"torch", "sklearn", "scipy", "matplotlib"} | OPTIONAL
 # Where the import's name is not the distribution's
 PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}

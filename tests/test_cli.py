@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import io
 import json
 import re
 import subprocess
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import narrows
-from narrows.cli import COMMANDS, _models, _settings, _show, app
+from narrows.cli import COMMANDS, _data, _models, _settings, _show, app
 from narrows.data.split import split_rows
 from narrows.data.views import Rows
 from narrows.parts import ESTIMATORS, PARTS, load
@@ -233,14 +235,17 @@ def test_several_files_are_segments() -> None:
     assert found["n_train"] + found["n_test"] == 120
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".tsv", ".txt", ".parquet"])
+PACKAGES = {".parquet": "pyarrow", ".h5": "h5py", ".zarr": "zarr"}
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".tsv", ".txt", *PACKAGES])
 def test_transform_writes_by_suffix(suffix: str, model: narrows.HierarchicalAutoencoder) -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip(PACKAGES.get(suffix, "numpy"))
     succeed("transform", "m.safetensors", "X.csv", "-o", f"codes{suffix}")
     written = narrows.source(f"codes{suffix}")
     expected = model.transform("X.csv")
     np.testing.assert_allclose(written.read(0, 60), expected, rtol=1e-4, atol=1e-6)
-    if suffix not in (".npy", ".npz"):
+    if suffix not in (".npy", ".npz", ".h5", ".zarr"):
         assert written.names == tuple(model.get_feature_names_out())
 
 
@@ -252,6 +257,42 @@ def test_reconstruct_keeps_names_and_knows_levels(model: narrows.HierarchicalAut
     assert written.names == tuple(NAMES)
     expected = model.reconstruct("X.csv", 2)
     np.testing.assert_allclose(written.read(0, 60), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("values", [4, 28, 100])
+def test_results_come_block_by_block(
+    values: int, model: narrows.HierarchicalAutoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_data, "_VALUES", values)
+    expected = {
+        "transform": model.transform("X.csv"),
+        "reconstruct": model.reconstruct("X.csv"),
+        "score": model.score_samples("X.csv")[:, None],
+    }
+    for command, whole in expected.items():
+        succeed(command, "m.safetensors", "X.csv", "-o", "blocks.npy")
+        np.testing.assert_allclose(np.load("blocks.npy"), whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bar_shows_blocks_where_a_person_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(_show, "console", lambda **_: watched)
+    for interactive in (False, True):
+        monkeypatch.setattr(_show, "interactive", lambda seen=interactive: seen)
+        assert list(_show.progress(range(0, 10, 3))) == [0, 3, 6, 9]
+        assert ("100%" in watched.file.getvalue()) == interactive
+
+
+def test_an_error_in_a_block_names_the_row_of_the_file(
+    model: narrows.HierarchicalAutoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_data, "_VALUES", 28)
+    rows = narrows.source("X.csv").read(0, 60).copy()
+    rows[45, 2] = np.nan
+    np.save("holes.npy", rows)
+    shown = run("transform", "m.safetensors", "holes.npy", "-o", "gaps.npy")
+    assert "missing entries (NaN): 1, the first in row 45, column 2." in shown.stderr
+    assert not list(Path().glob("*gaps*"))
 
 
 @pytest.fixture

@@ -16,9 +16,11 @@ import pytest
 import scipy.sparse
 import torch
 
+from helpers import check_reads
 from narrows._errors import MissingExtraError
 from narrows._files import atomic
 from narrows.data.arrays import ArraySource
+from narrows.data.places import reading
 from narrows.data.protocol import Source
 from narrows.data.source import FORMATS, source, split_selector
 from narrows.data.split import split_rows
@@ -29,7 +31,8 @@ NAMES = ("phi", "psi 2", "E/kT")
 X = np.random.default_rng(0).normal(size=(700, 3)) * [1e-6, 1.0, 1e6]
 BORDERS = [0, 5, 300, 302, 700]
 
-each_format = pytest.mark.parametrize("suffix", sorted(FORMATS))
+EXTRAS = {"parquet": "pyarrow", "hdf5": "h5py", "zarr": "zarr"}
+each_format = pytest.mark.parametrize("suffix", sorted(WRITERS))
 each_split = pytest.mark.parametrize("how", ["random", "blocks", "groups"])
 
 
@@ -74,25 +77,12 @@ MEMORY: dict[str, Callable[[np.ndarray], object]] = {
 
 
 def written(suffix: str, array: np.ndarray = X, names: tuple[str, ...] | None = NAMES) -> Path:
-    if FORMATS[suffix].extra:
-        pytest.importorskip("pyarrow")
+    package = EXTRAS.get(str(FORMATS[suffix].extra))
+    if package:
+        pytest.importorskip(package)
     path = Path(f"table{suffix}")
     write(path, array, names if array is X else None)
     return path
-
-
-def check_reads(rows: Source, expected: np.ndarray, seed: int = 0) -> None:
-    """Compare description and random row ranges with an array."""
-    assert isinstance(rows, Source)
-    assert (len(rows), rows.shape) == (len(expected), expected.shape[1:])
-    assert rows.segments[0] == 0
-    assert rows.segments[-1] == len(rows)
-    rng = np.random.default_rng(seed)
-    ranges = [(0, len(rows)), (0, 0), *np.sort(rng.integers(0, len(rows) + 1, (8, 2))).tolist()]
-    for start, stop in ranges:
-        got = rows.read(start, stop)
-        assert got.dtype == rows.dtype
-        np.testing.assert_array_equal(got, expected[start:stop])
 
 
 def view_cases(rows: Source, x: np.ndarray, borders: list[int]) -> list[tuple[Source, np.ndarray]]:
@@ -156,8 +146,8 @@ def test_missing_entries_come_back_as_nan(suffix: str) -> None:
     check_reads(source(written(suffix, array)), array)
 
 
-def test_every_format_has_a_writer() -> None:
-    assert WRITERS.keys() == FORMATS.keys()
+def test_every_format_but_those_of_experiments_has_a_writer() -> None:
+    assert WRITERS.keys() == FORMATS.keys() - {".nxs", ".root"}
 
 
 def test_parquet_reads_across_row_groups() -> None:
@@ -220,7 +210,7 @@ def test_columns_are_selected_by_name_or_number() -> None:
     ],
 )
 def test_selectors_leave_drive_letters_alone(path: str, file: str, key: str | None) -> None:
-    assert split_selector(path) == (Path(file), key)
+    assert split_selector(path) == (file, key)
 
 
 def test_frames_with_missing_mixed_columns() -> None:
@@ -328,6 +318,12 @@ def test_short_segments_stay_whole() -> None:
 # What goes wrong
 
 
+def contents(path: Path) -> dict[str, bytes]:
+    """Bytes of a file, or of all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return {str(each): each.read_bytes() for each in files if each.is_file()}
+
+
 @each_format
 @pytest.mark.parametrize("function", ["fsync", "replace"])
 def test_the_old_file_survives_a_failing_write(
@@ -337,13 +333,13 @@ def test_the_old_file_survives_a_failing_write(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     path = written(suffix)
-    before = path.read_bytes()
+    before = contents(path)
     monkeypatch.setattr(os, function, full)
     with pytest.raises(OSError, match="Cannot write") as caught:
         write(path, X[:5])
     sentence = f"Cannot write '{path}': no space left on device. Nothing was changed."
     assert str(caught.value) == sentence
-    assert path.read_bytes() == before
+    assert contents(path) == before
     assert list(folder.iterdir()) == [Path.cwd() / path]
 
 
@@ -358,7 +354,7 @@ def test_an_interrupted_write_leaves_nothing(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-@each_format
+@pytest.mark.parametrize("suffix", sorted(WRITERS.keys() - {".zarr"}))
 def test_damaged_files_say_so_in_a_sentence(suffix: str) -> None:
     path = written(suffix)
     whole = path.read_bytes()
@@ -441,11 +437,14 @@ ERRORS: dict[type[Exception], dict[str, Callable[[], object]]] = {
         ),
         (
             "Unknown suffix '.cvs' of 'x.cvs'. Did you mean '.csv'? Known: .npy, .npz, .csv, .tsv, "
-            ".txt, .parquet (pip install 'narrows[parquet]')."
+            ".txt, .parquet (pip install 'narrows[parquet]'), .h5 (pip install 'narrows[hdf5]'), "
+            ".hdf5 (pip install 'narrows[hdf5]'), .nxs (pip install 'narrows[hdf5]'), "
+            ".zarr (pip install 'narrows[zarr]'), .root (pip install 'narrows[root]')."
         ): lambda: source("x.cvs"),
         (
             "Unknown suffix '' of 'x'. Known: .npy, .npz, .csv, .tsv, "
-            ".txt, .parquet (pip install 'narrows[parquet]')."
+            ".txt, .parquet (pip install 'narrows[parquet]'), .h5 (pip install 'narrows[hdf5]'), "
+            ".hdf5 (pip install 'narrows[hdf5]'), .zarr (pip install 'narrows[zarr]')."
         ): lambda: write("x", EYE),
         (
             "The file 'o.npy' holds Python objects, which would have to be unpickled. "
@@ -536,11 +535,6 @@ ERRORS: dict[type[Exception], dict[str, Callable[[], object]]] = {
         ),
         "Cannot write 'no/x.npy': there is no folder 'no'.": lambda: write("no/x.npy", EYE),
     },
-    IsADirectoryError: {
-        "'a.npy' is a folder. Write the name of a file in it.": lambda: source(
-            saved(os.mkdir, "a.npy")
-        ),
-    },
     IndexError: {
         "Rows 2:4 lie outside a source of 3 rows. Write 0 <= start <= stop <= 3.": lambda: source(
             EYE
@@ -568,12 +562,34 @@ def test_errors_say_what_to_write(kind: type[Exception], sentence: str) -> None:
     assert str(caught.value) == sentence
 
 
-def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("t.parquet").touch()
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+@pytest.mark.parametrize(
+    ("suffix", "module", "extra"),
+    [
+        (".parquet", "pyarrow.parquet", "parquet"),
+        (".h5", "h5py", "hdf5"),
+        (".zarr", "zarr", "zarr"),
+        (".root", "uproot", "root"),
+    ],
+)
+def test_a_missing_extra_says_what_to_install(
+    suffix: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(f"t{suffix}").touch()
+    monkeypatch.setitem(sys.modules, module, None)
+    package = module.partition(".")[0]
+    sentence = f"{package!r} is not installed. Write: pip install 'narrows[{extra}]'"
     with pytest.raises(MissingExtraError) as caught:
-        source("t.parquet")
-    sentence = "'pyarrow' is not installed. Write: pip install 'narrows[parquet]'"
+        source(f"t{suffix}")
+    assert str(caught.value) == sentence
+
+
+def test_a_package_that_a_library_misses_is_named() -> None:
+    def decompress() -> None:
+        raise ModuleNotFoundError("install the 'lz4' package with:\n\n    pip install lz4")
+
+    with pytest.raises(MissingExtraError) as caught, reading(Path("t.root")):
+        decompress()
+    sentence = "Cannot read 't.root': install the 'lz4' package with: pip install lz4."
     assert str(caught.value) == sentence
 
 

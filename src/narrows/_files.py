@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,8 @@ def atomic(path: PathLike) -> Iterator[Path]:
 
     Gives a temporary name in the same folder and with the same suffix. When the block ends
     well the file is flushed to the disk and renamed to `path` in one step; when it fails the
-    temporary file is removed and whatever stood at `path` stays as it was.
+    temporary file is removed and whatever stood at `path` stays as it was. The block may make a
+    folder instead; an older one is then moved aside first, in a step of its own.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def atomic(path: PathLike) -> Iterator[Path]:
     Yields
     ------
     Path
-        The temporary name; the block must create a file there.
+        The temporary name; the block must create a file or a folder there.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def atomic(path: PathLike) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
-        os.replace(temporary, target)
+        _replace(temporary, target)
         _flush_folder(target.parent)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -101,10 +103,14 @@ def atomic(path: PathLike) -> Iterator[Path]:
             f"Cannot write '{os.fspath(path)}': {reason}. Nothing was changed."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def _flush(path: Path) -> None:
+    if path.is_dir():
+        for each in path.iterdir():
+            _flush(each)
+        return
     with open(path, "rb+") as stream:
         os.fsync(stream.fileno())
 
@@ -117,3 +123,24 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    if not (temporary.is_dir() and target.is_dir()):
+        os.replace(temporary, target)
+        return
+    aside = temporary.with_name(f"{temporary.name}.old")
+    os.rename(target, aside)
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        os.rename(aside, target)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="Rows: .npy, .npz, .csv, .tsv, .txt or .parquet, with a selector where needed: "
-        "file.npz:key, table.csv:column,column. Several files are segments, each consecutive "
-        "in time.",
+        help="Rows: .npy, .npz, .csv, .tsv, .txt, .parquet, .h5, .zarr or .root, a folder of "
+        "them, or a URL; with a selector where needed: file.npz:key, table.csv:column,column, "
+        "file.h5:/entry/data, file.root:tree:branch,branch. Several files are segments, each "
+        "consecutive in time.",
         show_default=False,
     ),
 ]
@@ -52,7 +53,7 @@ Table = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Where to write: .npy, .npz, .csv, .tsv, .txt or .parquet.",
+        help="Where to write: .npy, .npz, .csv, .tsv, .txt, .parquet, .h5 or .zarr.",
     ),
 ]
 Seed = Annotated[

@@ -1,8 +1,10 @@
 """Files that commands read and write."""
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,8 @@ from narrows.cli import _show
 if TYPE_CHECKING:
     from narrows._types import Array
     from narrows.data.source import Source
+
+_VALUES = 2**23  # values read at a time
 
 
 @dataclass(frozen=True)
@@ -114,21 +118,63 @@ def _unequal(option: str, path: str | None, n_found: int, n_rows: int) -> ValueE
     )
 
 
-def write(path: str, array: "Array", names: Sequence[str] | None, as_json: bool) -> None:
-    """Write a table, and print where it lies."""
-    save(path, array, names)
-    if as_json:
-        _show.as_json({"path": path, "shape": array.shape, "names": names})
+def mapped(
+    function: "Callable[[Source, Source | None], Array]",
+    rows: "Source",
+    target: "Source | None" = None,
+) -> "Iterator[Array]":
+    """Yield what a function makes of rows and their targets, a block at a time.
+
+    A block holds what fits in memory with ease; a bar shows how many are done where a person
+    watches. An error names the row that it has in all of them.
+    """
+    import numpy as np
+
+    from narrows.data.views import Rows
+
+    size = max(_VALUES // max(math.prod(rows.shape), 1), 1)
+    if len(rows) <= size:
+        yield function(rows, target)
         return
-    shape = " × ".join(map(str, array.shape))
-    _show.line(f"Wrote {shape} numbers to {_show.path(path)}.")
+    for start in _show.progress(range(0, len(rows), size)):
+        index = np.arange(start, min(start + size, len(rows)))
+        part = None if target is None else Rows(target, index)
+        try:
+            found = function(Rows(rows, index), part)
+        except ValueError:
+            function(rows, target)  # checks all rows before it computes, and counts them from 0
+            raise
+        yield found
 
 
-def save(path: str, array: "Array", names: Sequence[str] | None) -> None:
-    """Write an array in the format that the suffix says."""
-    from narrows.data import writers
+def write(
+    path: str,
+    blocks: "Iterable[Array]",
+    names: "Callable[[Array], list[str] | None]",
+    as_json: bool,
+) -> None:
+    """Write a table that comes in blocks, and print where it lies.
 
-    writers.write(path, array, names)
+    Names of the columns may depend on what the first block is.
+    """
+    from narrows.data.writers import write_blocks
+
+    remaining = iter(blocks)
+    first = next(remaining)
+    columns = names(first)
+    shape = write_blocks(path, chain([first], remaining), columns)
+    if as_json:
+        _show.as_json({"path": path, "shape": shape, "names": columns})
+        return
+    shown = " × ".join(map(str, shape))
+    _show.line(f"Wrote {shown} numbers to {_show.path(path)}.")
+
+
+def save(path: str, blocks: "Iterable[Array]", names: Sequence[str] | None) -> None:
+    """Write a table that comes in blocks, in the format that the suffix says."""
+    from narrows.data.writers import write_blocks
+
+    write_blocks(path, blocks, names)
 
 
 def save_figure(path: str, figure: Any) -> None:

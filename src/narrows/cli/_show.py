@@ -100,6 +100,16 @@ def warnings_as_lines() -> Iterator[None]:
         yield
 
 
+def progress(steps: range) -> Iterator[int]:
+    """Yield steps, with a bar on stderr where a person is watching."""
+    if not interactive():
+        yield from steps
+        return
+    from rich.progress import track
+
+    yield from track(steps, description="", console=console(stderr=True), transient=True)
+
+
 def interactive() -> bool:
     """Return whether a person is watching stderr."""
     return sys.stderr.isatty()

@@ -120,7 +120,7 @@ def _write(
     names = ("report.html", "scree.png", "model.safetensors", "test.npy")
     files = {kind: str(folder / name) for kind, name in zip(_ABOUT, names, strict=True)}
     model.save(files["model"])
-    _data.save(files["test"], test.data.read(0, len(test)).astype("float32"), None)
+    _data.save(files["test"], [test.data.read(0, len(test)).astype("float32")], None)
     _data.save_figure(files["picture"], picture(model, train, test, found))
     report(
         model,

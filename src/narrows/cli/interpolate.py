@@ -1,5 +1,6 @@
 """``narrows interpolate``."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -53,4 +54,4 @@ def interpolate(
             )
     a, b = (Rows(rows, np.array([row])) for row in (start, end))
     found = estimator.interpolate(a, b, n_steps, kind=kind)[0]
-    _data.write(output, found, names_of(estimator, found), as_json)
+    _data.write(output, [found], partial(names_of, estimator), as_json)

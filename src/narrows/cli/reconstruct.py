@@ -1,5 +1,6 @@
 """``narrows reconstruct``."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -27,5 +28,5 @@ def reconstruct(
     import narrows
 
     estimator = narrows.load(model)
-    found = estimator.reconstruct(_data.rows(data), level)
-    _data.write(output, found, names_of(estimator, found), as_json)
+    found = _data.mapped(lambda rows, _: estimator.reconstruct(rows, level), _data.rows(data))
+    _data.write(output, found, partial(names_of, estimator), as_json)

@@ -1,5 +1,6 @@
 """``narrows sample``."""
 
+from functools import partial
 from itertools import zip_longest
 from typing import Annotated, Any
 
@@ -52,7 +53,7 @@ def sample(
     estimator = narrows.load(model)
     known = None if condition is None else _values(estimator, condition)
     found = estimator.sample(n_samples, condition=known, noise=noise, random_state=random_state)
-    _data.write(output, found, names_of(estimator, found), as_json)
+    _data.write(output, [found], partial(names_of, estimator), as_json)
 
 
 def _values(estimator: Any, text: str) -> list[Any]:

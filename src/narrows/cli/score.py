@@ -48,8 +48,12 @@ def score(
     test = everything.split(estimator, test_fraction)[1] or everything
     found = _results.held_out(estimator, test)
     if output is not None:
-        scores = estimator.score_samples(test.data, target=test.target)
-        _data.save(output, scores[:, None], ["score"])
+        scores = _data.mapped(
+            lambda rows, target: estimator.score_samples(rows, target=target)[:, None],
+            test.data,
+            test.target,
+        )
+        _data.save(output, scores, ["score"])
     if as_json:
         _show.as_json({"n_rows": len(test), **found, "path": output})
         return

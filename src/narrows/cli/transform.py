@@ -18,6 +18,6 @@ def transform(model: ModelFile, data: Data, output: Table, as_json: Json = False
     import narrows
 
     estimator = narrows.load(model)
-    codes = estimator.transform(_data.rows(data))
+    codes = _data.mapped(lambda rows, _: estimator.transform(rows), _data.rows(data))
     names = [str(name) for name in estimator.get_feature_names_out()]
-    _data.write(output, codes, names, as_json)
+    _data.write(output, codes, lambda _: names, as_json)

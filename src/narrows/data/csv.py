@@ -3,18 +3,19 @@
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
-from narrows.data.npy import damaged
+from narrows.data.places import Place, damaged, open_bytes
 from narrows.data.protocol import BaseSource, refuse_text, selected
 
 _MARK = 256  # one file position is kept every so many rows
 _PEEK = 1000  # rows looked at for text before anything is read
+_LONGEST = 2**26  # bytes of a line
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 _BOM = b"\xef\xbb\xbf"
 
@@ -29,7 +30,7 @@ class CsvSource(BaseSource):
 
     Parameters
     ----------
-    path : Path
+    place : Path or Remote
         The file, in UTF-8.
     key : str, optional
         Columns to keep, in this order: names, or numbers from 0 where there is no header,
@@ -44,6 +45,7 @@ class CsvSource(BaseSource):
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder, "table.csv")
     ...     _ = path.write_text("time;x\n0.5;1\n1.0;\n")
@@ -53,10 +55,10 @@ class CsvSource(BaseSource):
            [1. , nan]]))
     """
 
-    def __init__(self, path: Path, key: str | None = None) -> None:
-        self._path = path
-        self._layout = layout = _layout(path)
-        self._use = selected(path, layout.columns, key)
+    def __init__(self, place: Place, key: str | None = None) -> None:
+        self._place = place
+        self._layout = layout = _layout(place)
+        self._use = selected(place, layout.columns, key)
         self._refuse_text()
         self._marks, n_rows = self._index()
         names = tuple(layout.columns[k] for k in self._use) if layout.named else None
@@ -64,6 +66,8 @@ class CsvSource(BaseSource):
 
     def _read(self, start: int, stop: int) -> Float64[np.ndarray, "row feature"]:
         lines = list(self._lines(start, stop))
+        if len(lines) < stop - start:  # the file has changed since it was opened
+            raise damaged(self._place)
         for converter in (None, _number):  # the second knows missing cells, but is slow
             with suppress(ValueError):
                 return self._parse(lines, converter)
@@ -86,28 +90,28 @@ class CsvSource(BaseSource):
 
     def _lines(self, start: int, stop: int) -> Iterator[str]:
         skip = start % _MARK
-        with open(self._path, "rb") as stream:
+        with open_bytes(self._place) as stream:
             stream.seek(self._marks[start // _MARK])
-            rows = (line for line in stream if _is_row(line))
+            rows = (line for line in _split(self._place, stream) if _is_row(line))
             for line in islice(rows, skip, skip + stop - start):
                 yield line.decode()
 
     def _index(self) -> tuple[list[int], int]:
         marks, n_rows = [], 0
-        for position, _ in islice(_rows(self._path), int(self._layout.header), None):
+        for position, _ in islice(_rows(self._place), int(self._layout.header), None):
             if n_rows % _MARK == 0:
                 marks.append(position)
             n_rows += 1
         if not n_rows:
-            raise _no_rows(self._path)
+            raise _no_rows(self._place)
         return marks, n_rows
 
     def _refuse_text(self) -> None:
         layout = self._layout
-        rows = islice(_rows(self._path), int(layout.header), _PEEK)
+        rows = islice(_rows(self._place), int(layout.header), _PEEK)
         cells = [_cells(line, layout.delimiter) for _, line in rows]
         text = {k for row in cells for k, cell in enumerate(row) if is_text(cell)}
-        refuse_text(self._path, layout.columns, self._use, text)
+        refuse_text(self._place, layout.columns, self._use, text)
 
     def _fault(self, lines: list[str], start: int) -> ValueError:
         """Find the cell that made reading fail."""
@@ -116,16 +120,16 @@ class CsvSource(BaseSource):
             cells = _cells(line, self._layout.delimiter)
             if len(cells) != len(columns):
                 return ValueError(
-                    f"The file '{self._path}' has {len(cells)} cells in row {row} (the first "
+                    f"The file '{self._place}' has {len(cells)} cells in row {row} (the first "
                     f"is 0), but {len(columns)} columns. Is it truncated?"
                 )
             for k in self._use:
                 if is_text(cells[k]):
                     return ValueError(
-                        f"The file '{self._path}' has {cells[k]!r} in row {row} (the first "
+                        f"The file '{self._place}' has {cells[k]!r} in row {row} (the first "
                         f"is 0), column {columns[k]!r}. Write a number, or leave it empty."
                     )
-        return damaged(self._path)
+        return damaged(self._place)
 
 
 class _Layout(NamedTuple):
@@ -135,16 +139,16 @@ class _Layout(NamedTuple):
     header: bool  # whether the first row is the header
 
 
-def _layout(path: Path) -> _Layout:
+def _layout(place: Place) -> _Layout:
     """Find delimiter and column names from the comments and the first two rows."""
-    lines = [line for _, line in islice(_rows(path), 2)]
+    lines = [line for _, line in islice(_rows(place), 2)]
     if not lines:
-        raise _no_rows(path)
+        raise _no_rows(place)
     delimiter = _delimiter(lines)
     rows = [_cells(line, delimiter) for line in lines]
     if _is_header(*rows) or _quoted(*lines):
         return _Layout(delimiter, tuple(rows[0]), named=True, header=True)
-    comment = tuple(_cells(_last_comment(path), delimiter))
+    comment = tuple(_cells(_last_comment(place), delimiter))
     if len(comment) == len(rows[0]):
         return _Layout(delimiter, comment, named=True, header=False)
     return _Layout(delimiter, tuple(map(str, range(len(rows[0])))), named=False, header=False)
@@ -182,32 +186,40 @@ def _quoted(first: str, second: str = "") -> bool:
     return first.startswith('"') and not second.startswith('"')
 
 
-def _last_comment(path: Path) -> str:
+def _last_comment(place: Place) -> str:
     comment = ""
-    with open(path, "rb") as stream:
-        for line in stream:
+    with open_bytes(place) as stream:
+        for line in _split(place, stream):
             if _is_row(line):
                 break
-            comment = _decoded(path, line).strip().lstrip("#").strip() or comment
+            comment = _decoded(place, line).strip().lstrip("#").strip() or comment
     return comment
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str]]:
+def _rows(place: Place) -> Iterator[tuple[int, str]]:
     """Yield position and text of every line that is neither blank nor a comment."""
-    with open(path, "rb") as stream:
+    with open_bytes(place) as stream:
         position = len(_BOM) if stream.read(len(_BOM)) == _BOM else 0
         stream.seek(position)
-        for line in stream:
+        for line in _split(place, stream):
             if _is_row(line):
-                yield position, _decoded(path, line)
+                yield position, _decoded(place, line)
             position += len(line)
 
 
-def _decoded(path: Path, line: bytes) -> str:
+def _split(place: Place, stream: BufferedReader) -> Iterator[bytes]:
+    """Yield lines; a file of other things may be one line of any length."""
+    while line := stream.readline(_LONGEST):
+        if len(line) == _LONGEST:
+            raise damaged(place)
+        yield line
+
+
+def _decoded(place: Place, line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"The file '{path}' is not UTF-8 text. Save it as UTF-8.") from error
+        raise ValueError(f"The file '{place}' is not UTF-8 text. Save it as UTF-8.") from error
 
 
 def _is_row(line: bytes) -> bool:
@@ -232,5 +244,5 @@ def is_text(cell: str) -> bool:
     return False
 
 
-def _no_rows(path: Path) -> ValueError:
-    return ValueError(f"The file '{path}' has no rows of numbers.")
+def _no_rows(place: Place) -> ValueError:
+    return ValueError(f"The file '{place}' has no rows of numbers.")

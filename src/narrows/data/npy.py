@@ -1,13 +1,18 @@
-"""Rows of a .npy file, memory-mapped."""
+"""Rows of a .npy file, memory-mapped, or read by ranges where it lies behind a URL."""
 
+import math
+import os
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
 
 from narrows.data.arrays import ArraySource
-from narrows.data.protocol import Source
+from narrows.data.blocks import Handle
+from narrows.data.places import Place, check_numbers, damaged, open_bytes, reading
+from narrows.data.protocol import BaseSource, Source
 
 
 @runtime_checkable
@@ -25,13 +30,44 @@ class Header(NamedTuple):
     fortran: bool
     dtype: np.dtype[Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the array; Python's numbers do not overflow."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
-def open_npy(path: Path, key: str | None = None) -> Source:
+
+class StreamSource(BaseSource):
+    """Rows of an array that lies in a file behind a URL; only those that are read are fetched."""
+
+    def __init__(self, place: Place, header: Header, offset: int) -> None:
+        check_numbers(f"The file '{place}'", header.shape, header.dtype)
+        if header.fortran and math.prod(header.shape[1:]) > 1:
+            raise ValueError(
+                f"The file '{place}' holds an array by columns, of which a network cannot read "
+                "rows. Download it, or save np.ascontiguousarray(array)."
+            )
+        self._place = place
+        self._offset = offset
+        self._row = math.prod(header.shape[1:]) * header.dtype.itemsize
+        self._handle = Handle(open_bytes, place)
+        super().__init__(header.shape[0], header.shape[1:], header.dtype)
+
+    def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
+        size = (stop - start) * self._row
+        with self._handle as stream:
+            stream.seek(self._offset + start * self._row)
+            content = stream.read(size)
+        if len(content) < size:
+            raise damaged(self._place)
+        return np.frombuffer(content, self.dtype).reshape(stop - start, *self.shape)
+
+
+def open_npy(place: Place, key: str | None = None) -> Source:
     """Map a .npy file into memory; only the rows that are read come from the disk.
 
     Parameters
     ----------
-    path : Path
+    place : Path or Remote
         The file.
     key : None
         A .npy file holds one array, so there is nothing to select.
@@ -50,42 +86,41 @@ def open_npy(path: Path, key: str | None = None) -> Source:
     array([[1., 0., 0.]])
     """
     if key is not None:
-        raise ValueError(f"The file '{path}' holds one array. Leave out the selector {key!r}.")
-    with open(path, "rb") as stream:
-        array = map_array(path, stream)
-    return ArraySource(array, where=f"The file '{path}'")
+        raise ValueError(f"The file '{place}' holds one array. Leave out the selector {key!r}.")
+    with open_bytes(place) as stream:
+        return stored_array(place, stream)
 
 
-def map_array(path: Path, stream: IO[bytes]) -> Shaped[np.ndarray, "..."]:
-    """Map the array whose header starts where `stream` stands."""
-    header = read_header(path, stream)
+def stored_array(place: Place, stream: BufferedReader) -> Source:
+    """Return the rows of the array whose header starts where `stream` stands in a file."""
+    header, offset = read_header(place, stream), stream.tell()
+    if header.nbytes > stream.seek(0, os.SEEK_END) - offset:  # shorter than its header says
+        raise damaged(place)
+    if not isinstance(place, Path):
+        return StreamSource(place, header, offset)
     order: Literal["F", "C"] = "F" if header.fortran else "C"
-    try:
-        return np.memmap(path, header.dtype, "r", stream.tell(), header.shape, order)
-    except ValueError as error:  # the file is shorter than its header says
-        raise damaged(path) from error
+    with reading(place):
+        array = np.memmap(place, header.dtype, "r", offset, header.shape, order)
+    return ArraySource(array, where=f"The file '{place}'")
 
 
-def read_header(path: Path, stream: Readable) -> Header:
+def read_header(place: Place, stream: Readable) -> Header:
     """Read the header of a stored array; refuse Python objects, which would need pickle."""
-    try:
+    with reading(place):
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):
             header = Header(*np.lib.format.read_array_header_1_0(stream))
         else:
             header = Header(*np.lib.format.read_array_header_2_0(stream))
-    except (ValueError, EOFError) as error:
-        raise damaged(path) from error
     if header.dtype.hasobject:
         raise ValueError(
-            f"The file '{path}' holds Python objects, which would have to be unpickled. "
+            f"The file '{place}' holds Python objects, which would have to be unpickled. "
             "Save numbers: np.save(path, array.astype(float))."
         )
+    if header.dtype.kind in "SUV":
+        raise ValueError(
+            f"The file '{place}' has dtype {header.dtype}. Choose an array of numbers."
+        )
+    if min(header.shape, default=0) < 0:
+        raise damaged(place)
     return header
-
-
-def damaged(path: Path) -> ValueError:
-    """Build the error for a file that cannot be what its suffix says."""
-    return ValueError(
-        f"The file '{path}' is truncated, damaged or not a {path.suffix} file. Write it again."
-    )

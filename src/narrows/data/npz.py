@@ -2,21 +2,22 @@
 
 import struct
 import zipfile
-import zlib
-from pathlib import Path
+from io import BufferedReader
 
 import numpy as np
 from jaxtyping import Shaped
 
 from narrows._errors import nearest
 from narrows.data.arrays import ArraySource
-from narrows.data.npy import damaged, map_array, read_header
+from narrows.data.npy import read_header, stored_array
+from narrows.data.places import Place, damaged, open_bytes, reading
 from narrows.data.protocol import Source
 
 _LOCAL_HEADER = 30  # bytes before the name of a zip member
+_RATIO = 1100  # more than deflate can compress
 
 
-def open_npz(path: Path, key: str | None = None) -> Source:
+def open_npz(place: Place, key: str | None = None) -> Source:
     """Open one array of an .npz file.
 
     Arrays stored without compression (``np.savez``) are memory-mapped; a compressed array
@@ -24,7 +25,7 @@ def open_npz(path: Path, key: str | None = None) -> Source:
 
     Parameters
     ----------
-    path : Path
+    place : Path or Remote
         The file.
     key : str, optional
         Name of the array; may be left out when there is only one.
@@ -37,51 +38,58 @@ def open_npz(path: Path, key: str | None = None) -> Source:
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.savez(f"{folder}/x.npz", a=np.eye(2), b=np.arange(3))
     ...     open_npz(Path(folder, "x.npz"), "b").read(1, 3)
     array([1, 2])
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            array = _array(path, archive, _member(path, archive, key))
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise damaged(path) from error
-    return ArraySource(array, where=f"The file '{path}'")
+    with open_bytes(place) as stream:
+        with reading(place):
+            archive = zipfile.ZipFile(stream)
+        info = archive.getinfo(_member(place, archive, key))
+        if info.compress_type == zipfile.ZIP_STORED:
+            return _stored(place, stream, info)
+        return ArraySource(_unpacked(place, archive, info), where=f"The file '{place}'")
 
 
-def _member(path: Path, archive: zipfile.ZipFile, key: str | None) -> str:
+def _member(place: Place, archive: zipfile.ZipFile, key: str | None) -> str:
     keys = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     if key in keys:
         return f"{key}.npy"
     if key is None and len(keys) == 1:
         return f"{keys[0]}.npy"
-    held = ", ".join(f"{name} {_shape(path, archive, name)}" for name in keys) or "no arrays"
+    held = ", ".join(f"{name} {_shape(place, archive, name)}" for name in keys) or "no arrays"
     if key is not None:
         hint = nearest(key, keys)
-        raise ValueError(f"The file '{path}' has no array {key!r}.{hint} It holds: {held}.")
-    choice = f" Name one: '{path}:{keys[0]}'." if keys else ""
-    raise ValueError(f"The file '{path}' holds {held}.{choice}")
+        raise ValueError(f"The file '{place}' has no array {key!r}.{hint} It holds: {held}.")
+    choice = f" Name one: '{place}:{keys[0]}'." if keys else ""
+    raise ValueError(f"The file '{place}' holds {held}.{choice}")
 
 
-def _shape(path: Path, archive: zipfile.ZipFile, key: str) -> tuple[int, ...]:
-    with archive.open(f"{key}.npy") as stream:
-        return read_header(path, stream).shape
+def _shape(place: Place, archive: zipfile.ZipFile, key: str) -> tuple[int, ...]:
+    with reading(place):
+        stream = archive.open(f"{key}.npy")
+    with stream:
+        return read_header(place, stream).shape
 
 
-def _array(path: Path, archive: zipfile.ZipFile, member: str) -> Shaped[np.ndarray, "..."]:
-    info = archive.getinfo(member)
-    if info.compress_type == zipfile.ZIP_STORED:
-        return _mapped(path, info)
-    with archive.open(info) as stream:
-        read_header(path, stream)
-    with archive.open(info) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
-
-
-def _mapped(path: Path, info: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:
-    with open(path, "rb") as stream:
+def _stored(place: Place, stream: BufferedReader, info: zipfile.ZipInfo) -> Source:
+    with reading(place):
         stream.seek(info.header_offset)
         name, extra = struct.unpack("<26xHH", stream.read(_LOCAL_HEADER))
         stream.seek(name + extra, 1)
-        return map_array(path, stream)
+    return stored_array(place, stream)
+
+
+def _unpacked(
+    place: Place, archive: zipfile.ZipFile, info: zipfile.ZipInfo
+) -> Shaped[np.ndarray, "..."]:
+    with reading(place):
+        stream = archive.open(info)
+    with stream:
+        size = read_header(place, stream).nbytes
+    if info.compress_type != zipfile.ZIP_DEFLATED or size > info.compress_size * _RATIO:
+        raise damaged(place)
+    with reading(place), archive.open(info) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

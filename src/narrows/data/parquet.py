@@ -1,29 +1,32 @@
 """Rows of a .parquet file, one row group at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float
 
 from narrows._errors import require
-from narrows.data.npy import damaged
-from narrows.data.protocol import BaseSource, refuse_text, selected
+from narrows.data.blocks import BlockSource
+from narrows.data.places import Place, damaged, reading
+from narrows.data.protocol import refuse_text, selected
 
-_GROUP = 65_536  # rows in a group we write
+_GROUP = 65_536  # rows in a group we write, at most
+_GROUP_BYTES = 2**25  # bytes gathered before they are written
 
 
-class ParquetSource(BaseSource):
+class ParquetSource(BlockSource):
     """Rows of a .parquet file; the row group read last is kept.
 
     Null cells become NaN, so the type is float32 where that holds every column exactly (as
-    numpy promotes them), else float64. Memory is that of one row group: write large tables
-    with groups of moderate size.
+    numpy promotes them), else float64. Memory is that of a few row groups: write large
+    tables with groups of moderate size.
 
     Parameters
     ----------
-    path : Path
+    place : Path or Remote
         The file.
     key : str, optional
         Columns to keep, in this order, with commas between.
@@ -47,65 +50,58 @@ class ParquetSource(BaseSource):
            [1.]])
     """
 
-    def __init__(self, path: Path, key: str | None = None) -> None:
-        self._path = path
-        file = self._file()
-        columns = list(file.schema_arrow.names)
-        use = selected(path, columns, key)
-        self._columns = [columns[k] for k in use]
-        self._borders = _group_borders(file.metadata)
-        self._kept: tuple[int, np.ndarray] | None = None
-        dtype = _common_dtype(path, file.schema_arrow, use)
-        super().__init__(int(self._borders[-1]), (len(use),), dtype, tuple(self._columns))
+    def __init__(self, place: Place, key: str | None = None) -> None:
+        with reading(place):
+            file = _file(place)
+            columns = list(file.schema_arrow.names)
+            starts, n_rows = _group_starts(file.metadata)
+        use = selected(place, columns, key)
+        self._columns = tuple(columns[k] for k in use)
+        if len(set(columns)) < len(columns):  # pyarrow could not tell them apart
+            raise damaged(place)
+        dtype = _common_dtype(place, file.schema_arrow, use)
+        super().__init__(place, starts, n_rows, (len(use),), dtype, self._columns)
 
-    def _file(self) -> Any:
-        parquet = require("pyarrow.parquet", "parquet")
-        arrow = require("pyarrow", "parquet")
-        try:
-            return parquet.ParquetFile(self._path)
-        except (arrow.ArrowInvalid, OSError) as error:
-            raise damaged(self._path) from error
-
-    def _read(self, start: int, stop: int) -> Float[np.ndarray, "row feature"]:
-        first = int(np.searchsorted(self._borders, start, side="right")) - 1
-        last = int(np.searchsorted(self._borders, stop, side="left"))
-        parts = []
-        for k in range(first, last):
-            offset = int(self._borders[k])
-            parts.append(self._group(k)[max(start - offset, 0) : stop - offset])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _group(self, k: int) -> Float[np.ndarray, "row feature"]:
-        if self._kept is None or self._kept[0] != k:
-            self._kept = (k, self._load(k))
-        return self._kept[1]
-
-    def _load(self, k: int) -> Float[np.ndarray, "row feature"]:
-        try:
-            table = self._file().read_row_group(k, columns=self._columns)
-        except OSError as error:
-            raise damaged(self._path) from error
+    def _load(self, k: int, start: int, stop: int) -> Float[np.ndarray, "row feature"]:
+        table = _file(self._place).read_row_group(k, columns=list(self._columns))
+        if table.num_rows != stop - start:
+            raise damaged(self._place)
         columns = [table[name].to_numpy().astype(self.dtype) for name in self._columns]
         return np.column_stack(columns)
 
 
-def write_parquet(
-    path: Path, table: Shaped[np.ndarray, "row column"], names: Sequence[str]
-) -> None:
-    """Write columns to a .parquet file, in row groups that a reader can hold."""
-    arrow = require("pyarrow", "parquet")
-    columns = arrow.Table.from_arrays(list(table.T), names=list(names))
+def _file(place: Place) -> Any:
     parquet = require("pyarrow.parquet", "parquet")
-    parquet.write_table(columns, path, row_group_size=_GROUP)
+    return parquet.ParquetFile(place if isinstance(place, Path) else place.open())
 
 
-def _common_dtype(path: Path, schema: Any, use: list[int]) -> np.dtype[Any]:
+def write_parquet(path: Path, blocks: Iterator[np.ndarray], names: Sequence[str]) -> None:
+    """Write blocks of columns to a .parquet file, in row groups that a reader can hold."""
+    arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
+    tables = (arrow.Table.from_arrays(list(block.T), names=list(names)) for block in blocks)
+    first = next(tables)
+    with parquet.ParquetWriter(path, first.schema) as writer:
+        waiting = [first]
+        for table in tables:
+            if sum(map(_size, (*waiting, table))) > _GROUP_BYTES:
+                writer.write_table(arrow.concat_tables(waiting), row_group_size=_GROUP)
+                waiting = []
+            waiting.append(table)
+        writer.write_table(arrow.concat_tables(waiting), row_group_size=_GROUP)
+
+
+def _size(table: Any) -> int:
+    return int(table.nbytes)
+
+
+def _common_dtype(place: Place, schema: Any, use: list[int]) -> np.dtype[Any]:
     types = [column.to_numpy().dtype for column in schema.empty_table().columns]
     text = {k for k, dtype in enumerate(types) if dtype.kind not in "biuf"}
-    refuse_text(path, schema.names, use, text)
+    refuse_text(place, schema.names, use, text)
     return np.result_type(np.float32, *(types[k] for k in use))
 
 
-def _group_borders(metadata: Any) -> Int64[np.ndarray, " border"]:
+def _group_starts(metadata: Any) -> tuple[list[int], int]:
     sizes = [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
-    return np.cumsum([0, *sizes], dtype=np.int64)
+    *starts, n_rows = accumulate(sizes, initial=0)
+    return starts, n_rows

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -120,16 +119,16 @@ def not_numbers(where: str, columns: Sequence[str], instead: str = "") -> ValueE
     )
 
 
-def refuse_text(path: Path, columns: Sequence[str], use: Sequence[int], text: set[int]) -> None:
+def refuse_text(place: object, columns: Sequence[str], use: Sequence[int], text: set[int]) -> None:
     """Raise if a column in use holds text; the message shows how to select the others."""
     bad = [columns[k] for k in use if k in text]
     if bad:
         good = [name for k, name in enumerate(columns) if k not in text][:3]
-        select = f" Or select columns: '{path}:{','.join(good)}'." if good else ""
-        raise not_numbers(f"The file '{path}'", bad, select)
+        select = f" Or select columns: '{place}:{','.join(good)}'." if good else ""
+        raise not_numbers(f"The file '{place}'", bad, select)
 
 
-def selected(path: Path, columns: Sequence[str], key: str | None) -> list[int]:
+def selected(place: object, columns: Sequence[str], key: str | None) -> list[int]:
     """Return the positions of the columns that a selector 'a,b' names; all without one."""
     if key is None:
         return list(range(len(columns)))
@@ -137,5 +136,5 @@ def selected(path: Path, columns: Sequence[str], key: str | None) -> list[int]:
     for name in wanted:
         if name not in columns:
             hint = nearest(name, columns) or f" It has: {', '.join(columns[:10])}."
-            raise ValueError(f"The file '{path}' has no column {name!r}.{hint}")
+            raise ValueError(f"The file '{place}' has no column {name!r}.{hint}")
     return [columns.index(name) for name in wanted]
