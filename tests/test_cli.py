@@ -630,3 +630,21 @@ def test_a_process_ends_as_a_command_should() -> None:
     done = subprocess.run([sys.executable, "-c", code, "fti"], capture_output=True, text=True)
     message = "narrows: There is no command 'fti'. Did you mean 'fit'?\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_fit_with_checkpoints_goes_on(tmp_path: Path) -> None:
+    run_folder, out = str(tmp_path / "run"), str(tmp_path / "m.safetensors")
+    given = ["fit", "X.csv", "-o", out, "--n-components", "3", *QUICK[:-2]]
+    result = run(*given, "--resume")
+    assert result.exit_code != 0
+    assert "--resume needs --checkpoint FOLDER." in result.stderr
+    result = run(*given, "--checkpoint", run_folder, "--resume")
+    assert f"'{run_folder}' holds no checkpoint. To begin anew, do not ask to resume." in " ".join(
+        result.stderr.split()
+    )
+    succeed(*given, "--checkpoint", run_folder)
+    first = Path(out).read_bytes()
+    succeed(*given, "--checkpoint", run_folder, "--resume")
+    assert Path(out).read_bytes() == first
+    assert narrows.load(out).random_state == 0
