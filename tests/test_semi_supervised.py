@@ -20,7 +20,8 @@ from narrows import Dense, SemiSupervisedVAE, Training, VariationalAutoencoder
 from narrows._errors import NonFiniteLossError
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
-from narrows.engine.loop import Learner, mean_loss
+from narrows.engine.learner import Learner
+from narrows.engine.loop import mean_loss
 from narrows.estimators._semi_supervised import _drawn
 from narrows.model import Model
 from narrows.nn.code import Layout

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from narrows.blueprint import Blueprint, Disturbance
 from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
-from narrows.engine.loop import Learner
+from narrows.engine.learner import Learner
 from narrows.nn.latent import Latent, drawn, sample
 from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
-from narrows.engine.loop import Learner
+from narrows.engine.learner import Learner
 from narrows.engine.player import Phase
 from narrows.model import Model
 from narrows.nn.architecture import Network, Sizes

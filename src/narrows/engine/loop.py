@@ -13,8 +13,7 @@ from torch import Tensor
 
 from narrows.engine.callbacks import Epoch
 from narrows.engine.history import History as History
-from narrows.engine.learner import Batched
-from narrows.engine.learner import Learner as Learner
+from narrows.engine.learner import Batched, Learner
 from narrows.engine.player import Phase, Player, players_of
 from narrows.engine.run import Run
 from narrows.engine.saver import Saver
@@ -143,8 +142,7 @@ def _trained(
 ) -> Float[Tensor, "step term restart"]:
     """Take the steps of an epoch that are left; return the losses of all."""
     n, done = len(train), len(run.losses)
-    first = run.n_epochs * n
-    progress = [step / (n * max_epochs) for step in range(first, first + n)]
+    progress = [(run.n_epochs * n + step) / (n * max_epochs) for step in range(n)]
     batches = islice(train.shuffled(run.generator), done, None)
     if done:
         run.go_to(progress[done - 1], schedule(kind, progress[done - 1]))

@@ -19,6 +19,7 @@ from narrows.data.arrays import ArraySource
 from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
+from narrows.engine.learner import Learner
 from narrows.engine.player import Phase
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
@@ -276,7 +277,7 @@ class ModuleRegressor(RegressorMixin, Settings):
         return y[:, 0] if self._one else y
 
 
-class Restart(loop.Learner):
+class Restart(Learner):
     """A module as the loop trains it: one restart, with a leading axis in every tensor.
 
     Frozen parameters are kept as buffers, which no gradient moves.
