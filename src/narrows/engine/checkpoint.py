@@ -32,8 +32,8 @@ class Checkpoint(Part):
     there, in the middle of an epoch if need be, and ends with the same bits as one that was never
     stopped; one that had ended is not trained again. On SIGINT (Ctrl-C) and SIGTERM it saves
     before it stops. The last two are kept, each written whole or not at all and with a checksum.
-    Several fits, also those within one estimator, may share a folder. It is for `fit`; between calls
-    of `partial_fit`, save the model.
+    Several fits, also those within one estimator, may share a folder. It is for `fit`; between
+    calls of `partial_fit`, save the model.
 
     Parameters
     ----------
