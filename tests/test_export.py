@@ -478,7 +478,8 @@ def model():
         (
             {"part": "sampler"},
             "Autoencoder has no prior that a graph could draw from. Write part='decoder', and give "
-            "it codes from model.fit_density(X).density_.sample(n).",
+            "it draws of the codes: from the prior that they were made to follow, or from "
+            "model.fit_density(X).density_.",
         ),
         (
             {"part": "decoder", "level": 1},

@@ -328,3 +328,21 @@ def test_codes_that_miss_their_prior_are_warned_of():
 
     with pytest.warns(UserWarning, match=r"^The critic tells 100% of codes and draws of the prior"):
         SemiSupervisedAAE(**quick(prior=far, strength=0.01, critic_learning_rate=0.1)).fit(X, Y)
+
+
+@both
+def test_rows_without_a_label_do_not_count_in_the_score(kind):
+    model = kind(**quick()).fit(X, Y)
+    some = Y >= 0
+    assert model.score(X, Y) == model.score(X[some], Y[some])
+    weight = np.arange(len(X)) + 1.0
+    assert model.score(X, Y, weight) == model.score(X[some], Y[some], weight[some])
+    with refused("y holds no label: all entries are -1. Pass labels to score by."):
+        model.score(X, np.full(len(X), -1))
+
+
+@both
+def test_a_mask_is_not_passed_over(kind):
+    y = np.ma.array(np.abs(Y), mask=Y < 0)
+    with refused("y is a masked array, in which 30 entries are masked. Write y.filled(-1)."):
+        kind(**quick()).fit(X, y)

@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
 
 from helpers import RANKED, quick, table
@@ -496,3 +497,9 @@ def test_the_gap_to_the_prior_of_a_model_with_a_target():
     X = factors()
     model = VariationalAutoencoder(K, **quick()).fit(X, target=X[:, :3])
     assert model.prior_gap(X).mutual_information > 0
+
+
+@pytest.mark.parametrize("method", ["elbo", "log_likelihood", "active_units", "prior_gap"])
+def test_models_that_are_not_fitted_say_so(method):
+    with pytest.raises(NotFittedError):
+        getattr(VariationalAutoencoder(2), method)(table())

@@ -5,14 +5,17 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from narrows._errors import CheckpointError
@@ -23,6 +26,7 @@ from narrows.parts import Part
 SUFFIX = ".safetensors"
 FORMAT = 1
 _KEY = "narrows"
+_WATCHING = ("callbacks", "checkpoint", "verbose")
 
 
 class Checkpoint(Part):
@@ -32,8 +36,9 @@ class Checkpoint(Part):
     there, in the middle of an epoch if need be, and ends with the same bits as one that was never
     stopped; one that had ended is not trained again. On SIGINT (Ctrl-C) and SIGTERM it saves
     before it stops. The last two are kept, each written whole or not at all and with a checksum.
-    Several fits, also those within one estimator, may share a folder. It is for `fit`; between
-    calls of `partial_fit`, save the model.
+    Several fits, also those within one estimator, may share a folder. Functions among the settings
+    are told apart by their code and what they enclose; of callbacks nothing counts, and they see
+    the epochs that remain. It is for `fit`; between calls of `partial_fit`, save the model.
 
     Parameters
     ----------
@@ -143,25 +148,56 @@ def header_of(path: Path) -> dict[str, Any]:
     return header
 
 
-def described(value: Any, name: str = "") -> dict[str, str]:
+def described(value: Any, name: str = "", within: tuple[int, ...] = ()) -> dict[str, str]:
     """Return settings as text, by dotted names: the same in every process.
 
-    Parts and data classes are taken apart; of functions and other objects the name of their kind
-    counts, and of arrays a digest.
+    Estimators, parts, data classes and other objects are taken apart, functions into their code
+    and what they enclose; of arrays a digest counts. What only watches a training is left out.
     """
-    if isinstance(value, Part):
-        inner = value.get_params(deep=False)
-    elif is_dataclass(value) and not isinstance(value, type):
-        inner = {field.name: getattr(value, field.name) for field in fields(value)}
-    elif isinstance(value, Mapping):
-        inner = dict(value)
-    elif isinstance(value, list | tuple):
-        inner = dict(enumerate(value))
-    else:
+    inner = _inside(value)
+    if inner is None:
         return {name: _text(value)}
-    kind = {} if isinstance(value, Mapping) else {name: type(value).__name__}
-    parts = [described(inner[key], f"{name}.{key}".lstrip(".")) for key in inner]
+    if id(value) in within:
+        return {name: "itself"}
+    kind = {} if isinstance(value, Mapping) else {name: _title(value)}
+    parts = [
+        described(inner[key], f"{name}.{key}".lstrip("."), (*within, id(value)))
+        for key in inner
+        if key not in _WATCHING
+    ]
     return {key: text for part in [kind, *parts] for key, text in part.items()}
+
+
+def _inside(value: Any) -> dict[Any, Any] | None:
+    """Return what a setting is made of, by name; None for numbers, names, arrays and classes."""
+    if value is None or isinstance(value, str | int | float | np.generic | type):
+        return None
+    if isinstance(value, np.ndarray | Tensor | ModuleType):
+        return None
+    if isinstance(value, BaseEstimator):
+        return dict(value.get_params(deep=False))
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, list | tuple):
+        return dict(enumerate(value))
+    return _of_function(value) or getattr(value, "__dict__", None)
+
+
+def _of_function(value: Any) -> dict[str, Any]:
+    """Return what a function computes by, whatever its name; {} for what is none."""
+    if isinstance(value, partial):
+        return {"function": value.func, "arguments": value.args, "keywords": value.keywords}
+    if isinstance(value, MethodType):
+        return {"function": value.__func__, "of": value.__self__}
+    if isinstance(value, FunctionType):
+        enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+        defaults = (value.__defaults__, value.__kwdefaults__)
+        return {"code": value.__code__, "defaults": defaults, "enclosed": enclosed}
+    if isinstance(value, CodeType):
+        return {"code": value.co_code, "names": value.co_names, "constants": value.co_consts}
+    return {}
 
 
 def _text(value: Any) -> str:
@@ -169,10 +205,15 @@ def _text(value: Any) -> str:
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         return f"array {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()[:16]}"
-    if value is None or isinstance(value, str | int | float | np.generic):
+    if value is None or isinstance(value, str | bytes | int | float | np.generic):
         return repr(value)
-    kind = value if callable(value) and hasattr(value, "__qualname__") else type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return _title(value)
+
+
+def _title(value: Any) -> str:
+    """Return the name of a function or class, or that of the class of anything else."""
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
 
 
 def digest(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:

@@ -117,12 +117,14 @@ def fit(
                 tired = run.best.update(held.nan_to_num(math.inf, math.inf), number, settled)
                 epoch = Epoch(number, max_epochs, objective, held, rate, model)
                 stop = "stop" in [callback(epoch) for callback in callbacks]
-                run.over = stop or tired or number == max_epochs
-                saver.epoch(run)
+                run.over = tired or number == max_epochs
+                saver.epoch(run, stop or run.over)
+                if stop:
+                    break
     except KeyboardInterrupt:
         warnings.warn(
             f"Training was interrupted after {run.n_epochs} epochs; "
-            f"the {'last' if keeps_last else 'best'} weights so far are kept.",
+            f"the {'last' if keeps_last else 'best'} weights so far are kept.{saver.hint}",
             stacklevel=2,
         )
     finally:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,7 +31,21 @@ from narrows.engine.checkpoint import (
 from narrows.engine.run import Run
 
 _KEPT = 2
-_OF_THIS_PROCESS: set[Path] = set()  # folders in which a training has begun
+_WARNED: set[Path] = set()  # folders whose other checkpoints this process has spoken of
+_OF_THIS_FIT: ContextVar[set[Path] | None] = ContextVar("folders of this fit", default=None)
+
+
+@contextmanager
+def one_fit() -> Iterator[None]:
+    """Count all that is trained within, in several runs, as one fit that may go on or begin."""
+    if _OF_THIS_FIT.get() is not None:
+        yield
+        return
+    token = _OF_THIS_FIT.set(set())
+    try:
+        yield
+    finally:
+        _OF_THIS_FIT.reset(token)
 
 
 class Saver:
@@ -54,6 +69,11 @@ class Saver:
         self.settings = described(settings) if self.saves else {}
         self._folder = Path(self.checkpoint.folder)
         self._stop: int | None = None
+
+    @property
+    def hint(self) -> str:
+        """Where a run that was interrupted goes on, as a sentence, if it is saved."""
+        return f" The same fit goes on from '{self._folder}'." if self.saves else ""
 
     @contextmanager
     def watching(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> Iterator[None]:
@@ -81,21 +101,23 @@ class Saver:
             self._save(run)
         self._obey()
 
-    def epoch(self, run: Run) -> None:
-        """Save a run after an epoch if it is over, or if it is time."""
+    def epoch(self, run: Run, last: bool) -> None:
+        """Save a run after an epoch if it is the last, or if it is time."""
         if not self.saves:
             return
         every = self.checkpoint.epochs
         due = every is not None and run.n_epochs % every == 0
-        if run.over or due or self._stop is not None:
+        if last or due or self._stop is not None:
             self._save(run)
         self._obey()
 
     def _begin(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        _make(self._folder)
         self._identity = _identity(self.settings, run, batches)
-        first = self._folder.resolve() not in _OF_THIS_PROCESS
-        _OF_THIS_PROCESS.add(self._folder.resolve())
+        begun = _OF_THIS_FIT.get()
+        first = begun is None or self._folder.resolve() not in begun
+        if begun is not None:
+            begun.add(self._folder.resolve())
         for half_written in self._folder.glob(f".{self._identity}-*"):
             half_written.unlink(missing_ok=True)
         own = sorted(self._folder.glob(f"{self._identity}-*{SUFFIX}"))
@@ -113,31 +135,36 @@ class Saver:
 
     def _latest(self, paths: Sequence[Path], run: Run) -> dict[str, Tensor]:
         """Return the newest state that is whole."""
+        reasons: list[str] = []
         for path in reversed(paths):
             try:
                 tensors, _ = read(path)
                 _check_fit(tensors, run.tensors())
-                return tensors
             except (OSError, ValueError) as error:
-                reason = str(error)
-                warnings.warn(f"{reason} The one before it is used, if there is one.", stacklevel=6)
+                reasons.append(str(error))
+                continue
+            if reasons:
+                warnings.warn(f"{reasons[0]} The one before it is used.", stacklevel=6)
+            return tensors
         raise CheckpointError(
-            f"No checkpoint of this fit in '{self._folder}' can be read. {reason} Remove the files "
-            f"{self._identity}-*{SUFFIX} to begin anew."
+            f"No checkpoint of this fit in '{self._folder}' can be read. {reasons[0]} Remove the "
+            f"files {self._identity}-*{SUFFIX} to begin anew."
         )
 
     def _tell_others(self) -> None:
         """Say that there are checkpoints of other fits alone."""
         others = sorted(self._folder.glob(f"[!.]*{SUFFIX}"))
-        if others and self.checkpoint.resume is not False:
+        must, where = self.checkpoint.resume, self._folder.resolve()
+        if others and (must or (must is None and where not in _WARNED)):
             difference = _difference(self.settings, others)
             text = f"'{self._folder}' holds checkpoints, but none of this fit: {difference}."
-        elif self.checkpoint.resume:
+        elif must:
             text = f"'{self._folder}' holds no checkpoint."
         else:
             return
-        if self.checkpoint.resume:
+        if must:
             raise CheckpointError(f"{text} To begin anew, do not ask to resume.")
+        _WARNED.add(where)
         warnings.warn(f"{text} Training begins anew.", stacklevel=7)
 
     def _save(self, run: Run) -> None:
@@ -170,11 +197,19 @@ class Saver:
         if self._stop == signal.SIGINT:
             raise KeyboardInterrupt
         name = signal.Signals(self._stop).name
-        warnings.warn(
-            f"Training was stopped by {name}; the same fit goes on from '{self._folder}'.",
-            stacklevel=5,
-        )
+        warnings.warn(f"Training was stopped by {name}.{self.hint}", stacklevel=5)
         raise SystemExit(128 + self._stop)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, or say why it cannot be one."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"checkpoint='{folder}' is a file. Name a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(f"Cannot make the folder '{folder}' for checkpoints: {reason}.") from error
 
 
 def _identity(

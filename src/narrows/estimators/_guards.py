@@ -15,6 +15,7 @@ from narrows.adversarial import accuracy
 from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.engine.loop import History
+from narrows.engine.saver import one_fit
 from narrows.estimators import _rows
 from narrows.model import Model
 from narrows.objective.likelihoods import Likelihood
@@ -27,10 +28,11 @@ _AGAINST_COLLAPSE = "Write a smaller beta, warm_up=0.3, free_bits=0.1, or noise=
 
 @contextmanager
 def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Leave a fitted estimator as it was if it cannot be fitted again."""
+    """Leave a fitted estimator as it was if it cannot be fitted again; all within is one fit."""
     before = dict(estimator.__dict__)
     try:
-        yield
+        with one_fit():
+            yield
     except BaseException:
         estimator.__dict__.clear()
         estimator.__dict__.update(before)

@@ -50,6 +50,11 @@ def read(
             f"{name} requires y to be passed, but the target y is None. Pass labels, -1 where one "
             f"is not known; without any, fit {without}()."
         )
+    masked = int(np.ma.getmaskarray(y).sum()) if np.ma.isMaskedArray(y) else 0
+    if masked:
+        raise ValueError(
+            f"y is a masked array, in which {masked} entries are masked. Write y.filled(-1)."
+        )
     labels = column_or_1d(y, warn=True)
     absent = np.array([_absent(label) for label in labels.tolist()], dtype=bool)
     if absent.any():

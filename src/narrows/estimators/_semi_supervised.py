@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -149,6 +150,31 @@ class SemiSupervisedClassifier(
         """
         best = self.predict_proba(X).argmax(1)
         return np.asarray(self.classes_[best])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy on the rows whose label is known.
+
+        Parameters
+        ----------
+        X : like `fit`, shape (rows, ...)
+        y : array of shape (rows,)
+            Labels; rows of -1 do not count.
+        sample_weight : array of shape (rows,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As of `predict_proba`, or if no label is known.
+        """
+        labels, known = self._labels_in(y)
+        if not known.any():
+            raise ValueError("y holds no label: all entries are -1. Pass labels to score by.")
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(accuracy_score(labels[known], self.predict(X)[known], sample_weight=weight))
 
     def sample(
         self,

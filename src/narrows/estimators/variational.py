@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool
+from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array
 from narrows.engine.devices import generators
@@ -192,6 +193,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         Elbo
             `reconstruction`, `divergence` and `total`, of shape (rows,).
         """
+        check_is_fitted(self)
         scale = self._target_scale
         with torch.no_grad():
             batches = self._batches(self._given(X, target, condition))
@@ -261,6 +263,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         (Hoffman & Johnson 2016, ELBO surgery, NIPS workshop). From one draw per row, among at most
         2000 rows drawn from X; mutual information saturates at the logarithm of their number.
         """
+        check_is_fitted(self)
         rng = np.random.default_rng(seeds(random_state, 1)[0])
         rows = self._known_rows(X)
         known = self._known_condition(condition, len(rows))

@@ -161,7 +161,14 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
     if "sampler" in names and inner._model.prior is None:
         raise ValueError(
             f"{type(inner).__name__} has no prior that a graph could draw from. Write "
-            "part='decoder', and give it codes from model.fit_density(X).density_.sample(n)."
+            "part='decoder', and give it draws of the codes: from the prior that they were made to "
+            "follow, or from model.fit_density(X).density_."
+        )
+    if "sampler" in names and getattr(inner, "density_", None) is not None:
+        warnings.warn(
+            "The graph of the sampler draws codes from the prior, not from the density that "
+            "model.sample draws from since fit_density.",
+            stacklevel=4,
         )
     if not names or len({known[name].inputs[0] for name in names}) > 1:
         raise ValueError(
