@@ -17,17 +17,8 @@ from narrows.engine.learner import Batched, Learner
 from narrows.engine.player import Phase, Player, players_of
 from narrows.engine.run import Run
 from narrows.engine.saver import Saver
+from narrows.engine.schedule import schedule
 from narrows.engine.training import Training
-
-
-def schedule(kind: str, progress: float) -> float:
-    """Return the share of the full learning rate at a progress from 0 to 1."""
-    shape = {
-        "cosine": 0.5 * (1 + math.cos(math.pi * min(progress, 1))),
-        "linear": 1 - min(progress, 1),
-        "constant": 1.0,
-    }[kind]
-    return max(shape, 0.01)
 
 
 def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:

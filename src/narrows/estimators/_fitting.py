@@ -18,6 +18,7 @@ from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.engine.player import Phase, Player, players_of
+from narrows.engine.schedule import schedule
 from narrows.engine.training import Training
 from narrows.estimators._starting import start_as_pca
 from narrows.model import Model
@@ -258,7 +259,7 @@ class Stream:
         return loop.History(
             [mean],
             [objective],
-            [recipe.learning_rate * loop.schedule(kind, progress)],
+            [recipe.learning_rate * schedule(kind, progress)],
             torch.full((mean.shape[1],), self.n_passes),
             objective.nan_to_num(math.inf, math.inf),
             failure,
