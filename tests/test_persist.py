@@ -470,7 +470,7 @@ def rewritten(path: Path, change, *, sign: bool = True) -> None:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(settings, arrays)
     if sign:
-        settings["sha256"] = persist._digest(settings, arrays)
+        settings["sha256"] = persist.digest(settings, arrays)
     header = {"narrows": json.dumps(settings)}
     path.write_bytes(safetensors.numpy.save(arrays, header))
 

@@ -1,14 +1,17 @@
-"""Files that are found with a hint and written whole or not at all."""
+"""Files that are found with a hint, written whole or not at all, and known by a checksum."""
 
+import hashlib
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from narrows._errors import nearest
-from narrows._types import PathLike
+from narrows._types import Array, PathLike
 
 
 def require_file(path: PathLike) -> Path:
@@ -104,6 +107,20 @@ def atomic(path: PathLike) -> Iterator[Path]:
         ) from error
     finally:
         _remove(temporary)
+
+
+def digest(header: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
+    """Return the SHA-256 of what a file says of itself and, in the order of names, of its arrays.
+
+    The entry "sha256" of the header is left out, and numbers count as little-endian.
+    """
+    signed = {name: value for name, value in header.items() if name != "sha256"}
+    found = hashlib.sha256(json.dumps(signed, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)
+        found.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -5,7 +5,6 @@ and everything is checked before it is used. Import paths in a file, of a user's
 followed only into packages that the caller names.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -22,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from narrows import parts
 from narrows._errors import ModelFileError, nearest
-from narrows._files import atomic, require_file
+from narrows._files import atomic, digest, require_file
 from narrows._plain import plain
 from narrows._types import Array, PathLike
 from narrows._values import check_kinds, count
@@ -121,7 +120,7 @@ def save(estimator: Any, path: PathLike) -> None:
         )
     check_is_fitted(estimator, "fve_restarts_")
     settings, arrays = _settings_of(estimator), _arrays_of(estimator)
-    settings["sha256"] = _digest(settings, arrays)
+    settings["sha256"] = digest(settings, arrays)
     content = serialised(arrays, {_KEY: json.dumps(settings, allow_nan=False)})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
@@ -172,7 +171,7 @@ def load(path: PathLike, trusted: str | Sequence[str] = ()) -> Any:
     """
     path = require_file(path)
     settings, arrays = _read(path, _arrays)
-    if _digest(settings, arrays) != settings["sha256"]:
+    if digest(settings, arrays) != settings["sha256"]:
         raise _damaged(path, "its content is not what was saved (the SHA-256 differs)")
     _check_trust(path, settings, {trusted} if isinstance(trusted, str) else set(trusted))
     try:
@@ -313,17 +312,6 @@ def _named(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Array]:
 def _below(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
     start = f"{prefix}."
     return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
-
-
-def _digest(settings: dict[str, Any], arrays: dict[str, Array]) -> str:
-    """Return the SHA-256 of the settings and, in the order of their names, of the tensors."""
-    signed = {name: value for name, value in settings.items() if name != "sha256"}
-    digest = hashlib.sha256(json.dumps(signed, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False)
-        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 # Reading

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from narrows._errors import CheckpointError
-from narrows._files import atomic
+from narrows._files import atomic, digest
 from narrows._types import PathLike
 from narrows.parts import Part
 
@@ -214,14 +214,3 @@ def _title(value: Any) -> str:
     """Return the name of a function or class, or that of the class of anything else."""
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
-
-
-def digest(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of what is said and, in the order of their names, of arrays."""
-    signed = {name: value for name, value in header.items() if name != "sha256"}
-    digest = hashlib.sha256(json.dumps(signed, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

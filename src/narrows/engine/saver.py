@@ -18,12 +18,12 @@ from typing import Any
 from torch import Tensor
 
 from narrows._errors import CheckpointError
+from narrows._files import digest
 from narrows._types import PathLike
 from narrows.engine.checkpoint import (
     SUFFIX,
     Checkpoint,
     described,
-    digest,
     header_of,
     read,
     write,
