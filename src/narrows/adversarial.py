@@ -77,17 +77,22 @@ def phases(
     generators : sequence of torch.Generator, one per restart
     """
     names = model.blueprint.term_names
+    inputs = _tensors if model.repeats else None
     if critic is None:
-        return [Phase(model, list(model.parameters()), names)]
+        return [Phase(model, list(model.parameters()), names, inputs=inputs)]
     contest = Contest(model, critic.sampler, generators)
     encoder, judge = list(model.encoder.parameters()), list(network_of(model).parameters())
     apart = {*encoder, *judge}
     rest = [parameter for parameter in model.parameters() if parameter not in apart]
     return [
-        Phase(model, [*encoder, *rest], names),
-        Phase(contest.critic, judge, ("critic",), critic.rate(learning_rate)),
-        Phase(contest.encoder, encoder, ("adversarial",), critic.strength),
+        Phase(model, [*encoder, *rest], names, 1.0, inputs),
+        Phase(contest.critic, judge, ("critic",), critic.rate(learning_rate), inputs),
+        Phase(contest.encoder, encoder, ("adversarial",), critic.strength, inputs),
     ]
+
+
+def _tensors(batch: Batch) -> dict[str, Tensor]:
+    return batch.tensors
 
 
 def judged(

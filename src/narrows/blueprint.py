@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,7 +15,7 @@ from narrows.nn.posterior import Posterior
 from narrows.nn.prior import Prior
 from narrows.objective.likelihoods import Likelihood
 from narrows.objective.penalties import Penalty
-from narrows.parts import snake_case
+from narrows.parts import Part, snake_case
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,14 @@ class Blueprint:
         """Names of the terms of the objective: "reconstruction", then the penalties."""
         last = ("importance",) if self.n_draws > 1 else ()
         return ("reconstruction", *(snake_case(type(p).__name__) for p in self.penalties), *last)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether all training steps take the same operations, given the shapes of rows."""
+        axes = (self.architecture, self.code, self.ordering, self.likelihood, self.prior)
+        parts: list[Any] = [p for p in (*axes, self.critic, *self.penalties) if p is not None]
+        parts += [own for part in parts for own in part.get_params().values()]
+        return all(part.repeats for part in parts if isinstance(part, Part))
 
     @property
     def trained_names(self) -> tuple[str, ...]:

@@ -69,6 +69,12 @@ class Model(Learner):
         self.disturbance: Disturbance | None = None
         self.settled = max([b.code.settled, *(penalty.settled for penalty in b.penalties)])
 
+    @property
+    def repeats(self) -> bool:
+        """Whether all training steps take the same operations, given the shapes of rows."""
+        disturbance = self.disturbance
+        return self.blueprint.repeats and (disturbance is None or disturbance.corruption.repeats)
+
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
         for network in (self.encoder, self.decoder, self.prior, self.critic):
@@ -370,7 +376,7 @@ class Model(Learner):
         units = raw if self.prior is None else features
         if self._counts_idle and self.training:
             fired = (features.detach() != 0).any(1, keepdim=True)
-            self._idle = torch.where(fired, 0, self._idle + len(batch))
+            self._idle.copy_(torch.where(fired, 0, self._idle + len(batch)))
         return Record(
             batch.x,
             batch.target,

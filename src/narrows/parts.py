@@ -111,7 +111,20 @@ def refuse_unknown(cls: type, settings: dict[str, Any]) -> None:
 
 
 class Part(BaseEstimator):
-    """Base of all parts: constructor arguments are stored as they come and are the part's JSON."""
+    """Base of all parts: constructor arguments are stored as they come and are the part's JSON.
+
+    Attributes
+    ----------
+    repeats : bool
+        Whether all training steps on rows of the same shapes take the same operations of torch, so
+        that one can be recorded for all; always False for parts of one's own.
+    """
+
+    repeats: bool = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.repeats &= cls.__module__.startswith(f"{__package__}.")
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         """Refuse a misspelt setting with a suggestion, which Python's own error lacks."""

@@ -45,6 +45,13 @@ class Batch:
         """Return some of the rows; an input that is its own target is gathered once."""
         return self._mapped(lambda tensor: tensor[rows])
 
+    def split(self, n: int) -> "Iterator[Batch]":
+        """Yield the rows n at a time, in order; the last may be fewer."""
+        parts = {name: tensor.split(n) for name, tensor in self.tensors.items()}
+        for own in zip(*parts.values(), strict=True):
+            given = dict(zip(parts, own, strict=True))
+            yield Batch(**{"target": given["x"], **given})
+
     def to(self, device: torch.device) -> "Batch":
         """Return the rows on a device."""
         return self._mapped(lambda tensor: tensor.to(device))
@@ -58,6 +65,14 @@ class Batch:
         target = x if self.target is self.x else function(self.target)
         more = (self.weight, self.observed, self.condition)
         return Batch(x, target, *(None if part is None else function(part) for part in more))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that there are by name; an input that is its own target stands there once."""
+        given = {name: part for name, part in vars(self).items() if part is not None}
+        if self.target is self.x:
+            del given["target"]
+        return given
 
     @property
     def total_weight(self) -> float:
@@ -79,8 +94,7 @@ class Batches:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.rows), self.batch_size):
-            yield self.rows[start : start + self.batch_size]
+        return self.rows.split(self.batch_size)
 
     def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
         """Yield batches of a new random order."""
@@ -88,4 +102,4 @@ class Batches:
         row_size = sum(math.prod(tensor.shape[1:]) for tensor in (self.rows.x, self.rows.target))
         ahead = max(1, _GATHERED_VALUES // (row_size * self.batch_size))
         for rows in order.split(ahead * self.batch_size):
-            yield from Batches(self.rows[rows], self.batch_size)
+            yield from self.rows[rows].split(self.batch_size)

@@ -54,12 +54,12 @@ def steps(
     """
     model.train()
     for batch, share in zip(batches, progress, strict=True):
-        model.progress = share
+        settled = share >= model.settled
+        if not settled or model.progress < model.settled:
+            model.progress = share
         found: list[Tensor] = []
         for player in players:
-            terms = player.phase.terms(batch)
-            player.step(terms, schedule(kind, share))
-            found += [term.detach() for term in terms]
+            found += player.step(batch, schedule(kind, share), settled)
         yield torch.stack(found)
 
 

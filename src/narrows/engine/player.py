@@ -1,7 +1,9 @@
 """Players: parameters and the optimisers that move them, as one flat tensor."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -9,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from narrows.engine.adam import Adam
+from narrows.engine.replay import Found, Replay, record
 from narrows.engine.training import OPTIMIZERS, Training
 
+_OFTEN = 20  # batches of the same shapes, after which recording a step is worth its time
 _FUSED = (Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
@@ -28,12 +32,16 @@ class Phase:
         Of the terms.
     rate : float
         Multiple of the learning rate.
+    inputs : callable or None
+        Maps a batch to its tensors by name, if the terms take the same operations for all batches
+        of the same shapes once the model has settled; None if they may not.
     """
 
     terms: Callable[[Any], list[Tensor]]
     parameters: Sequence[nn.Parameter]
     names: Sequence[str]
     rate: float = 1.0
+    inputs: Callable[[Any], dict[str, Tensor]] | None = None
 
 
 class Player:
@@ -66,24 +74,60 @@ class Player:
         self.clip_norm = settings.clip_norm
         self.learning_rate = learning_rate * phase.rate
         self.ones: list[Tensor] = []
+        self.seen: Counter[Hashable] = Counter()
+        self.replays: dict[Hashable, Replay | None] = {}
         self.flat = flat
         self.flat.grad = torch.zeros_like(flat)
+        views = self.flat.grad.split([own.numel() for own in self.parameters])
+        self.places = [view.view_as(own) for view, own in zip(views, self.parameters, strict=True)]
         optimizer = OPTIMIZERS[settings.optimizer]
         fused = {"fused": True} if optimizer in _FUSED else {}
         self.optimizer = optimizer(
             [self.flat], lr=self.learning_rate, weight_decay=settings.weight_decay, **fused
         )
 
-    def step(self, losses: Sequence[Tensor], rate: float) -> None:
-        """Move the parameters down the gradient of the sum of the losses.
+    def step(self, batch: Any, rate: float, settled: bool = False) -> list[Tensor]:
+        """Move the parameters down the gradient of the sum of the losses; return these.
 
         Parameters
         ----------
-        losses : sequence of Tensor of shape (restart,), one per term
+        batch : object
         rate : float
             Share of the full learning rate.
+        settled : bool
+            Whether all later steps take the same operations.
         """
-        losses = [loss for loss in losses if loss.requires_grad]
+        again = settled and self.phase.inputs
+        losses = self._replayed(batch, again) if again else self._eager(batch)
+        self.set_rate(rate)
+        self.optimizer.step()
+        return losses
+
+    def _replayed(self, batch: Any, inputs_of: Callable[[Any], dict[str, Tensor]]) -> list[Tensor]:
+        """Do without autograd, once batches of these shapes have come often enough."""
+        inputs = inputs_of(batch)
+        shapes = tuple((name, tensor.shape) for name, tensor in inputs.items())
+        if replay := self.replays.get(shapes):
+            return replay(*inputs.values())
+        self.seen[shapes] += 1
+        if self.seen[shapes] != _OFTEN:
+            return self._eager(batch)
+        found, self.replays[shapes] = record(
+            partial(self._differentiated, batch), list(inputs.values()), self.places
+        )
+        return self._noted(found)
+
+    def _eager(self, batch: Any) -> list[Tensor]:
+        return self._noted(self._differentiated(batch))
+
+    def _noted(self, found: Found) -> list[Tensor]:
+        """Leave gradients where the optimiser reads them; return the losses."""
+        torch.cat([gradient.reshape(-1) for gradient in found.written], out=self.flat.grad)
+        return list(found.returned)
+
+    def _differentiated(self, batch: Any) -> Found:
+        terms = self.phase.terms(batch)
+        losses = [term for term in terms if term.requires_grad]
         if len(self.ones) != len(losses):
             self.ones = [torch.ones_like(loss) for loss in losses]
         gradients = torch.autograd.grad(
@@ -91,9 +135,7 @@ class Player:
         )
         if self.clip_norm is not None:
             gradients = self._clipped(gradients, self.clip_norm)
-        torch.cat([gradient.reshape(-1) for gradient in gradients], out=self.flat.grad)
-        self.set_rate(rate)
-        self.optimizer.step()
+        return Found([term.detach() for term in terms], gradients)
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate to a share of the full one."""

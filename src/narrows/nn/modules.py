@@ -54,6 +54,8 @@ class Modules(Architecture):
     (100, 2)
     """
 
+    repeats = False
+
     def __init__(
         self,
         encoder: str | Maker,

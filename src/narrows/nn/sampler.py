@@ -189,6 +189,8 @@ class CustomSampler(Sampler):
     >>> model = AdversarialAutoencoder(prior=cross)
     """
 
+    repeats = False
+
     def __init__(self, function: Callable[[int, np.random.Generator], Any]) -> None:
         self.function = function
 
@@ -227,6 +229,8 @@ class UnkeptSampler(Sampler):
     name : str
         What the sampler was called.
     """
+
+    repeats = False
 
     def __init__(self, name: str) -> None:
         self.name = name
