@@ -12,6 +12,7 @@ from narrows.blueprint import Blueprint, Disturbance
 from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
 from narrows.engine.learner import Learner
+from narrows.nn.architecture import Network
 from narrows.nn.latent import Latent, drawn, sample
 from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels
@@ -115,8 +116,23 @@ class Model(Learner):
         if condition is not None:
             b = self.blueprint
             x = b.architecture.joined(x, condition, b.event_shape)
-        raw: Tensor = self.encoder(x, None, kept)
-        return raw
+        return self._through(self.encoder, x, None, kept)
+
+    def _through(
+        self,
+        network: Network,
+        x: Tensor,
+        levels: slice | None = None,
+        kept: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Return what a network makes of x; in half precision where training is mixed."""
+        if not (self.mixed and self.training):
+            return network(x, levels, kept)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            out = network(x, levels, kept)
+        if kept is not None:
+            kept[:] = [layer.to(x.dtype) for layer in kept]
+        return out.to(x.dtype)
 
     def decode(
         self,
@@ -337,9 +353,10 @@ class Model(Learner):
             inputs = torch.cat([inputs, known], -1)
         n_restarts, n_levels, n_rows, n_features = inputs.shape
         if self.n_decoders == 1:
-            outputs = self.decoder(inputs.reshape(n_restarts, -1, n_features))
+            outputs = self._through(self.decoder, inputs.reshape(n_restarts, -1, n_features))
         else:
-            outputs = self.decoder(inputs.reshape(-1, n_rows, n_features), levels)
+            rows = inputs.reshape(-1, n_rows, n_features)
+            outputs = self._through(self.decoder, rows, levels)
         return outputs.reshape(n_restarts, n_levels, n_rows, -1)
 
     def _all_levels(self, batch: Batch) -> Record:

@@ -1,7 +1,9 @@
 """Where a model computes: device, precision, threads, random numbers."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
@@ -27,6 +29,42 @@ def device(choice: str, precision: str) -> torch.device:
 def dtype(precision: str) -> torch.dtype:
     """Return the type of the network's numbers."""
     return torch.float64 if precision == "float64" else torch.float32
+
+
+def mixed(precision: str, work: float, where: torch.device) -> bool:
+    """Return whether networks compute in bfloat16 while training.
+
+    Parameters
+    ----------
+    precision : str
+        "auto" does where products of a step are large and the device is fast at them.
+    work : float
+        Multiplications of a training step.
+    where : torch.device
+    """
+    return precision == "bfloat16" or (
+        precision == "auto" and work >= _LARGE and _half_is_faster(where.type)
+    )
+
+
+_LARGE = 1e8  # multiplications of a step, from which products take most of its time
+
+
+@cache
+def _half_is_faster(device: str) -> bool:
+    """Return whether the product of two matrices takes less than two thirds of the time."""
+    if device == "mps":
+        return False
+    spent = {}
+    for kind in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(1024, 1024, dtype=kind, device=device)
+        each = []
+        for _ in range(4):
+            start = time.perf_counter()
+            (matrix @ matrix)[0, 0].item()
+            each.append(time.perf_counter() - start)
+        spent[kind] = min(each)
+    return spent[torch.bfloat16] < spent[torch.float32] / 1.5
 
 
 def generators(

@@ -31,8 +31,13 @@ class Learner(nn.Module):
     keeps_last : bool
         Whether the last weights are the ones to keep, as where losses of different epochs do not
         compare; patience then does not count.
+    mixed : bool
+        Whether networks compute in bfloat16 while training; weights, losses and gradients of
+        weights are in single precision (Micikevicius et al. 2018, arXiv:1710.03740), and all else
+        is outside training.
     """
 
     progress: float = 1.0
     settled: float = 0.0
     keeps_last: bool = False
+    mixed: bool = False

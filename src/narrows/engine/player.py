@@ -151,7 +151,8 @@ class Player:
         rows = [gradient.reshape(self.n_restarts, -1) for gradient in gradients]
         norm = sum(row.square().sum(1) for row in rows)
         factor = (bound / torch.as_tensor(norm).sqrt().clamp_min(1e-30)).clamp_max(1)
-        return tuple(row * factor[:, None] for row in rows)
+        scaled = (row * factor[:, None] for row in rows)
+        return tuple(row.view_as(own) for row, own in zip(scaled, self.parameters, strict=True))
 
 
 def players_of(

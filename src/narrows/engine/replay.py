@@ -78,6 +78,13 @@ class _Call:
         return not random and not self.operation._schema.is_mutable
 
     @property
+    def reads_values(self) -> bool:
+        """Whether Python learns values, or a shape that depends on them."""
+        if self.name == "aten::index":  # only masks among indices decide on the shape
+            return any(index.dtype is torch.bool for index in _tensors(self.operands[1]))
+        return any(tag in self.operation.tags for tag in _VALUES)
+
+    @property
     def views(self) -> bool:
         """Whether it gives another view of an operand."""
         return self.pure and any(made.alias_info for made in self.operation._schema.returns)
@@ -94,7 +101,7 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         self.calls.append(_Call(func, args, kwargs or {}, result))
-        self.reads_values |= any(tag in func.tags for tag in _VALUES)
+        self.reads_values |= self.calls[-1].reads_values
         return result
 
 

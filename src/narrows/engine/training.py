@@ -23,7 +23,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 }
 SCHEDULES = ("cosine", "linear", "constant")
 SPLITS = ("random", "blocks", "groups")
-PRECISIONS = ("auto", "float32", "float64")
+PRECISIONS = ("auto", "float32", "bfloat16", "float64")
 
 
 class Training(Part):
@@ -45,8 +45,10 @@ class Training(Part):
         groups (then `fit` needs `groups`).
     patience : int or None, default=20
         Stop after that many epochs without improvement on the validation rows; None never stops.
-    precision : {"auto", "float32", "float64"}, default="auto"
-        Arithmetic of the network; "auto" is single precision.
+    precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
+        Arithmetic of the network. "bfloat16" is mixed: layers compute in it while training,
+        weights, losses and all that comes after are in single precision. "auto" is single
+        precision, mixed for large networks where the processor or card is faster so.
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU where there is one.
     clip_norm : float or None, default=None

@@ -142,12 +142,13 @@ def _placed(
     model.to(where)
     model.seed(devices.generators(noise, where, stream=1))
     model.disturbance = recipe.disturbance
+    model.mixed = devices.mixed(recipe.training.precision, work, where)
     try:
         with devices.threads(work):
             yield where
     finally:
         model.seed(())
-        model.disturbance = None
+        model.disturbance, model.mixed = None, False
         model.to("cpu")
 
 

@@ -389,9 +389,11 @@ def _train(
     drawn = devices.generators(noise, where, stream=2)
     moving = devices.generators(noise, where, stream=1)
     learner.to(where).seed(moving)
+    learner.model.mixed = devices.mixed(recipe.training.precision, work, where)
     with ExitStack() as stack:
         stack.callback(learner.to, "cpu")
         stack.callback(learner.seed, ())
+        stack.callback(setattr, learner.model, "mixed", False)
         stack.enter_context(devices.threads(work))
         watching = [stack.enter_context(Progress())] if recipe.verbose else []
         return loop.fit(

@@ -191,6 +191,7 @@ class ModuleRegressor(RegressorMixin, Settings):
         held = [Batches(part, self.batch_size) for part in parts[1:]]
         model = Restart(self.module_).to(train.rows.x.device)
         work = self.batch_size * sum(parameter.numel() for parameter in model.parameters())
+        model.mixed = devices.mixed(training.precision, work, train.rows.x.device)
         with ExitStack() as stack:
             stack.enter_context(devices.threads(work))
             watching = [stack.enter_context(Progress())] if self.verbose else []
@@ -303,7 +304,9 @@ class Restart(Learner):
         (module,) = self._of
         module.train(self.training)
         state = {name: getattr(self, own)[0] for name, own in self._names.items()}
-        outputs = torch.func.functional_call(module, state, (batch.x,))
+        mixed = self.mixed and self.training
+        with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=mixed):
+            outputs = torch.func.functional_call(module, state, (batch.x,)).to(batch.target)
         error = (outputs.reshape(batch.target.shape) - batch.target).square().mean(1)
         return [(error if batch.weight is None else error * batch.weight).mean()[None]]
 

@@ -132,6 +132,8 @@ class DirichletCode(_Shares, Posterior, Code):
     True
     """
 
+    repeats = False  # its draws are computed by SciPy
+
     def n_raw(self, layout: Layout) -> int:
         return layout.n_components
 

@@ -32,6 +32,8 @@ class PowerSphericalCode(Posterior, Code):
     True
     """
 
+    repeats = False  # its draws are computed by SciPy
+
     def check(self, layout: Layout, ranked: bool) -> None:
         refuse_alone(self, layout, ranked, "length is one")
 

@@ -1,0 +1,178 @@
+"""Steps that are recorded and replayed give the bits of steps through autograd."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from helpers import quick, table
+from narrows import (
+    AdversarialAutoencoder,
+    Autoencoder,
+    Gaussian,
+    KLSparsity,
+    Revival,
+    Training,
+    VariationalAutoencoder,
+)
+from narrows.engine import player
+from narrows.engine.replay import Found, record
+from narrows.parts import ESTIMATORS, load
+from test_pairs import OWN, covering, describe, refused, rows_for
+
+NEVER = 10**9
+
+
+def trained(estimator, X, monkeypatch, often, **fit):
+    """Return a fitted copy, and what was recorded: a replay for each shape, or None."""
+    found = []
+
+    def recording(*arguments):
+        found.append(record(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(player, "_OFTEN", often)
+    monkeypatch.setattr(player, "record", recording)
+    model = clone(estimator).fit(X, **fit)
+    return model, [replay for _, replay in found]
+
+
+def check(estimator, X, monkeypatch, **fit):
+    """Fail unless steps are recorded, where they repeat, and that changes nothing."""
+    eager, none = trained(estimator, X, monkeypatch, NEVER, **fit)
+    model, replays = trained(estimator, X, monkeypatch, 2, **fit)
+    assert not none
+    for name, values in eager.history_.items():
+        np.testing.assert_array_equal(model.history_[name], values, err_msg=name)
+    for name, tensor in eager._ensemble.state_dict().items():
+        assert torch.equal(model._ensemble.state_dict()[name], tensor), name
+    assert bool(replays) == eager._ensemble.blueprint.repeats
+    looks = any(isinstance(own, LOOKING) for own in eager._ensemble.blueprint.penalties)
+    assert not any(replays) if looks else all(replays)
+
+
+# These look at values while training
+LOOKING = (KLSparsity, Revival)
+CHOICES = [choice for choice in covering() if not refused(choice) and choice["architecture"] != OWN]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=describe)
+def test_all_pairs_of_parts_take_the_same_steps(choice, monkeypatch):
+    X = rows_for(choice["likelihood"])
+    if choice["missing"] == "ignore" and choice["likelihood"] in ("gaussian", "laplace"):
+        X[np.random.default_rng(0).random(X.shape) < 0.05] = np.nan
+    settings = quick(**choice, max_epochs=2, n_init=2)
+    check(Autoencoder(3, **settings), X, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_all_estimators_take_the_same_steps(name, monkeypatch):
+    weight = np.random.default_rng(1).uniform(0.5, 2, 200)
+    estimator = load(ESTIMATORS[name])(3, **quick(clip_norm=0.5, n_init=2, max_epochs=3))
+    check(estimator, table(), monkeypatch, sample_weight=weight)
+
+
+def test_draws_conditions_and_targets_are_read_anew(monkeypatch):
+    X = table()
+    condition = np.random.default_rng(0).normal(size=(len(X), 2))
+    for estimator in (
+        VariationalAutoencoder(3, n_draws=4, warm_up=0.3, **quick(max_epochs=8)),
+        VariationalAutoencoder(3, prior="vamp", **quick(precision="float64")),
+    ):
+        check(estimator, X, monkeypatch, condition=condition, target=X[:, :4])
+
+
+class Own(Gaussian):
+    """A part of one's own, which may do anything."""
+
+
+def cross(n, rng):
+    return rng.normal(size=(n, 2))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        Autoencoder(2, likelihood=Own(), **quick()),
+        AdversarialAutoencoder(2, prior=cross, **quick()),
+    ],
+    ids=["part", "prior"],
+)
+def test_what_may_change_from_step_to_step_is_not_recorded(estimator, monkeypatch):
+    assert not trained(estimator, table(), monkeypatch, 2)[1]
+
+
+def test_a_replay_reads_and_writes_what_stays_in_place():
+    scale, count, place = torch.ones(2), torch.zeros(()), torch.empty(2)
+    generator = torch.Generator().manual_seed(0)
+
+    def function(x):
+        count.add_(1)
+        noise = torch.rand(2, generator=generator)
+        return Found([x * scale + noise], [x.sum() * scale])
+
+    x = torch.tensor([1.0, 2.0])
+    first, replay = record(lambda: function(x), [x], [place])
+    scale.mul_(3)
+    (second,) = replay(10 * x)
+    drawn = torch.rand(2, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(first.returned[0], x + drawn[0])
+    assert torch.equal(second, 30 * x + drawn[1])
+    assert torch.equal(place, torch.full((2,), 90.0))
+    assert count == 2
+
+
+def test_gradients_of_second_order_and_several_uses_are_written_once_each():
+    weight = torch.randn(1, 3, 4, requires_grad=True)
+    x = torch.randn(1, 5, 3)
+    places = [torch.empty(1, 3, 4), torch.empty(1, 3, 4)]
+
+    def function(x):
+        loss = torch.bmm(x, weight).tanh().square().sum()
+        (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.square().sum(), weight)
+        return Found([loss.detach()], [slope.detach(), bend])
+
+    _, replay = record(lambda: function(x), [x], places)
+    with torch.no_grad():
+        weight.mul_(0.5)
+    other = torch.randn(1, 5, 3)
+    replay(other)
+    for place, wanted in zip(places, function(other).written, strict=True):
+        assert torch.equal(place, wanted)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x * x.sum().item(), lambda x: x[x > 0], lambda x: x.nonzero()],
+    ids=["item", "mask", "nonzero"],
+)
+def test_what_depends_on_values_has_no_replay(function):
+    x = torch.tensor([1.0, -1.0])
+    found, replay = record(lambda: Found([function(x)], []), [x])
+    assert replay is None
+    assert torch.equal(found.returned[0], function(x))
+
+
+def test_the_replay_holds_no_intermediate_result():
+    x = torch.ones(3)
+    _, replay = record(lambda: Found([x.exp().log().exp()], []), [x])
+    held = [v for v in replay.__wrapped__.__defaults__ if isinstance(v, torch.Tensor)]
+    assert not held
+
+
+def test_mixed_precision_reaches_the_same_held_out_loss():
+    X = table(n_rows=1000)
+    loss = {
+        precision: Autoencoder(3, **quick(precision=precision, max_epochs=30)).fit(X)
+        for precision in ("float32", "bfloat16")
+    }
+    one, two = (model.history_["best_loss"][0] for model in loss.values())
+    assert loss["bfloat16"].transform(X).dtype == np.float32
+    assert one != two
+    assert two == pytest.approx(one, rel=0.05)
+
+
+def test_unknown_precision():
+    with pytest.raises(ValueError, match="Known are: auto, float32, bfloat16, float64"):
+        Autoencoder(training=Training(precision="half")).fit(table())
