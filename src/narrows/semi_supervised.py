@@ -71,7 +71,8 @@ class Pairs:
     Attributes
     ----------
     rows : callable
-        Maps a random generator to all rows; the same ones every time, or drawn anew.
+        Maps numbers of rows and a random generator to these rows: the same ones every time, or
+        drawn anew.
     unlabelled, labelled : Tensor of int
         The numbers of those that are read.
     shares : (float, float)
@@ -79,7 +80,7 @@ class Pairs:
     batch_size : int
     """
 
-    rows: Callable[[torch.Generator], Batch]
+    rows: Callable[[Tensor, torch.Generator], Batch]
     unlabelled: Int64[Tensor, " unlabelled"]
     labelled: Int64[Tensor, " labelled"]
     shares: tuple[float, float]
@@ -110,15 +111,13 @@ class Pairs:
         sizes: tuple[float, float],
     ) -> Iterator[Pair]:
         """Yield the rows of each step, of as many as `sizes` on average."""
-        one, two = (s / size if size else 0.0 for s, size in zip(self.shares, sizes, strict=True))
-        weights = one, two, 1 / sizes[1] if sizes[1] else 0.0
-        rows = self.rows(generator)
-        for pick, known in zip(unlabelled, labelled, strict=True):
-            yield Pair(_some(rows, pick), _some(rows, known), weights)
-
-
-def _some(rows: Batch, pick: Int64[Tensor, " row"]) -> Batch | None:
-    return rows[pick.to(rows.x.device)] if len(pick) else None
+        first, second = (
+            s / size if size else 0.0 for s, size in zip(self.shares, sizes, strict=True)
+        )
+        weights = first, second, 1 / sizes[1] if sizes[1] else 0.0
+        for picks in zip(unlabelled, labelled, strict=True):
+            one, two = (self.rows(pick, generator) if len(pick) else None for pick in picks)
+            yield Pair(one, two, weights)
 
 
 def _steps(

@@ -2,14 +2,14 @@
 
 A small step is bound by the number of its operations. Autograd builds a graph of them each time,
 though every step takes the same ones. Here one step runs under a recorder, which notes every
-operation of torch's library with its operands, those of the backward pass among them. A function of
-these calls alone, with neither graph nor modules, gives the same bits.
+operation of torch's library with its operands, those of the backward pass among them. These calls
+alone, with neither graph nor modules, give the same bits.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -40,8 +40,6 @@ _ALIASES = ("aten::detach", "aten::alias")
 _WRITING = ("aten::bmm", "aten::mul", "aten::sum")  # these can write into a given place
 _VALUES = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
-Replay = Callable[..., list[Tensor]]
-
 
 class Found(NamedTuple):
     """What a computation gives: tensors to return, and tensors to write into places."""
@@ -51,7 +49,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """One operation of torch's library: its operands, and what it gave."""
 
     operation: Any
@@ -61,15 +59,23 @@ class _Call:
 
     @property
     def name(self) -> str:
+        """Name of the operation, without its overload."""
         return str(self.operation._schema.name)
 
     @property
     def read(self) -> list[Tensor]:
+        """Tensors among the operands."""
         return [*_tensors(self.operands), *_tensors(tuple(self.named.values()))]
 
     @property
     def made(self) -> list[Tensor]:
+        """Tensors among the results."""
         return list(_tensors(self.result))
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Those read and those made."""
+        return self.read + self.made
 
     @property
     def pure(self) -> bool:
@@ -93,22 +99,22 @@ class _Call:
 class _Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[_Call] = []
+        self.calls: list[Call] = []
         self.reads_values = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.calls.append(_Call(func, args, kwargs or {}, result))
+        self.calls.append(Call(func, args, kwargs or {}, result))
         self.reads_values |= self.calls[-1].reads_values
         return result
 
 
 def record(
     function: Callable[[], Found], inputs: Sequence[Tensor], places: Sequence[Tensor] = ()
-) -> tuple[Found, Replay | None]:
-    """Return what a function finds, and a function of other inputs that finds it without autograd.
+) -> "tuple[Found, Replay | None]":
+    """Return what a function finds, and what finds it for other inputs without autograd.
 
     Parameters
     ----------
@@ -123,9 +129,8 @@ def record(
     Returns
     -------
     found : Found
-    replay : callable or None
-        Maps inputs to what is returned. None if the function reads values of tensors, so that its
-        course may depend on them.
+    replay : Replay or None
+        None if the function reads values of tensors, so that its course may depend on them.
 
     Examples
     --------
@@ -140,109 +145,142 @@ def record(
         found = function()
     if recorder.reads_values:
         return found, None
-    return found, _Script(inputs).function(recorder.calls, found, places)
+    return found, Replay(recorder.calls, inputs, found, places)
 
 
-class _Script:
-    """The source of a function that repeats calls.
+class Replay:
+    """Recorded calls, on other inputs.
 
-    Tensors are told apart by identity, which holds as long as the record. Those that are neither an
-    input nor made by a call stay in place: the function holds them, and views of them.
+    All that is read or made lies in numbered slots, the inputs in the first. Tensors are told apart
+    by identity, which holds as long as the record. Those that are neither an input nor made by a
+    call stay in place: they fill their slots for good, and so do views of them.
+
+    Parameters
+    ----------
+    calls : sequence of Call
+    inputs, found, places
+        Like those of `record`.
     """
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
-        self.inputs = [f"x{k}" for k in range(len(inputs))]
-        self.names = {id(tensor): name for tensor, name in zip(inputs, self.inputs, strict=True)}
-        self.held: dict[str, Any] = {}
-
-    def function(self, calls: Sequence[_Call], found: Found, places: Sequence[Tensor]) -> Replay:
-        """Return the function of the inputs."""
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        inputs: Sequence[Tensor],
+        found: Found,
+        places: Sequence[Tensor],
+    ) -> None:
+        self.inputs = slice(len(inputs))
+        self.filled: list[Any] = [None] * len(inputs)
+        self.still: set[int] = set()
+        self.slots = {id(tensor): slot for slot, tensor in enumerate(inputs)}
         calls = [call for call in calls if self._changes(call)]
-        results = [*found.returned, *found.written]
-        calls = self._written(self._needed(calls, results), found.written, places)
-        lines = [self._line(call) for call in calls]
-        last = {
-            self._text(tensor): k
-            for k, call in enumerate(calls)
-            for tensor in call.read + call.made
-        }
-        kept = {*self.inputs, *self.held, *map(self._text, found.returned)}
-        for name in last.keys() - kept:
-            lines[last[name]] += f"; del {name}"
-        lines.append(f"return [{', '.join(map(self._text, found.returned))}]")
-        parameters = [*self.inputs, *(f"{name}={name}" for name in self.held)]
-        scope = dict(self.held)
-        exec(f"def replay({', '.join(parameters)}):\n    " + "\n    ".join(lines), scope)
-        replay: Replay = torch.no_grad()(scope["replay"])
-        return replay
+        calls = self._needed(calls, [*found.returned, *found.written])
+        calls = self._written(calls, found.written, places)
+        self.returned = [self._slot(tensor) for tensor in found.returned]
+        touched = [(self._slot(t), k) for k, call in enumerate(calls) for t in call.tensors]
+        last = {slot: k for slot, k in touched if slot not in {*self.still, *self.returned}}
+        ends = [[slot for slot in last if last[slot] == k] for k in range(len(calls))]
+        self.moves = [(*self._move(call), end) for call, end in zip(calls, ends, strict=True)]
+        del self.slots
 
-    def _changes(self, call: _Call) -> bool:
-        """Name what a call makes; return whether it is more than a view of what stays in place."""
-        read = [self._text(tensor) for tensor in call.read]
+    @torch.no_grad()
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """Return what is to be returned, and write what is to be written."""
+        slots = self.filled.copy()
+        slots[self.inputs] = inputs
+        for function, read, named, made, ended in self.moves:
+            result = function(*read(slots), **named)
+            if isinstance(made, int):
+                slots[made] = result
+            else:
+                for slot, part in zip(made, result, strict=True):
+                    slots[slot] = part
+            for slot in ended:
+                slots[slot] = None
+        return [slots[slot] for slot in self.returned]
+
+    def _slot(self, part: Any) -> int:
+        """Return the slot of an operand; fill a new one if it stays in place."""
+        if id(part) not in self.slots:
+            self.still.add(self._new(part, part))
+        return self.slots[id(part)]
+
+    def _new(self, part: Any, filled: Any = None) -> int:
+        self.slots[id(part)] = len(self.filled)
+        self.filled.append(filled)
+        return len(self.filled) - 1
+
+    def _changes(self, call: Call) -> bool:
+        """Take in what a call makes; return whether it is more than a view of what stays."""
+        read = [self._slot(tensor) for tensor in call.read]
         if call.name in _ALIASES:
-            self.names[id(call.result)] = read[0]
+            self.slots[id(call.result)] = read[0]
             return False
-        still = call.views and all(name in self.held for name in read)
+        still = call.views and self.still.issuperset(read)
         for tensor in call.made:
             if still:
-                self._hold(tensor)
-            self.names.setdefault(id(tensor), f"v{len(self.names)}")
+                self._slot(tensor)
+            elif id(tensor) not in self.slots:
+                self._new(tensor)
         return not still
 
-    def _needed(self, calls: Sequence[_Call], results: Sequence[Tensor]) -> list[_Call]:
+    def _needed(self, calls: Sequence[Call], results: Sequence[Tensor]) -> list[Call]:
         """Leave out calls whose results nobody reads."""
-        wanted, found = set(map(self._text, results)), []
+        wanted, found = {self._slot(tensor) for tensor in results}, []
         for call in reversed(calls):
-            if not call.pure or any(self._text(tensor) in wanted for tensor in call.made):
-                wanted |= set(map(self._text, call.read))
+            if not call.pure or any(self._slot(tensor) in wanted for tensor in call.made):
+                wanted |= {self._slot(tensor) for tensor in call.read}
                 found.append(call)
         return found[::-1]
 
     def _written(
-        self, calls: Sequence[_Call], written: Sequence[Tensor], places: Sequence[Tensor]
-    ) -> list[_Call]:
+        self, calls: Sequence[Call], written: Sequence[Tensor], places: Sequence[Tensor]
+    ) -> list[Call]:
         """Let calls write into the places where they can, and copy what others made."""
-        uses = Counter(self._text(tensor) for call in calls for tensor in call.read)
-        uses.update(map(self._text, written))
-        goes = {self._text(t): place for t, place in zip(written, places, strict=bool(places))}
+        read = [tensor for call in calls for tensor in call.read]
+        uses = Counter(self._slot(tensor) for tensor in [*read, *written])
+        pairs = zip(written, places, strict=bool(places))
+        goes = {self._slot(tensor): (place, tensor) for tensor, place in pairs}
         found = []
         for call in calls:
-            name = self._text(call.result) if isinstance(call.result, Tensor) else ""
-            if name in goes and uses[name] == 1 and call.name in _WRITING:
-                call = replace(call, named=call.named | {"out": goes.pop(name)})
+            slot = self._slot(call.result) if call.name in _WRITING else None
+            if slot in goes and uses[slot] == 1:
+                call = replace(call, named=call.named | {"out": goes.pop(slot)[0]})
             found.append(call)
-        made = {self._text(tensor): tensor for tensor in written}
         copy = torch.ops.aten.copy_.default
-        return found + [_Call(copy, (place, made[n]), {}, place) for n, place in goes.items()]
+        return found + [Call(copy, pair, {}, pair[0]) for pair in goes.values()]
 
-    def _line(self, call: _Call) -> str:
-        operation = _FASTER.get(call.name, call.operation)
-        operands = [self._text(part) for part in call.operands]
-        operands += [f"{name}={self._text(part)}" for name, part in call.named.items()]
-        text = f"{self._hold(operation)}({', '.join(operands)})"
-        return f"{self._target(call.result)} = {text}" if call.made else text
+    def _move(
+        self, call: Call
+    ) -> tuple[Callable[..., Any], Callable[[list[Any]], Sequence[Any]], dict[str, Any], Any]:
+        """Return a function, what gathers its operands, those with names, and where results go."""
+        if not self.still.issuperset(map(self._slot, _tensors([*call.named.values()]))):
+            raise NotImplementedError(f"{call.name} has operands by name that change.")
+        gather = _gatherer([self._nested(part) for part in call.operands])
+        made = call.result
+        several = isinstance(made, list | tuple)
+        slots = [self._made(part) for part in made] if several else self._made(made)
+        return _FASTER.get(call.name, call.operation), gather, call.named, slots
 
-    def _target(self, result: Any) -> str:
-        if isinstance(result, Tensor):
-            return self._text(result)
-        if isinstance(result, list | tuple):
-            return f"({''.join(self._target(part) + ', ' for part in result)})"
-        return "_"
+    def _nested(self, part: Any) -> int | list[int]:
+        """Return the slot of an operand, or those of a list of tensors."""
+        if any(True for _ in _tensors(part)) and not isinstance(part, Tensor):
+            return [self._slot(own) for own in part]
+        return self._slot(part)
 
-    def _text(self, part: Any) -> str:
-        """Return how the source refers to an operand."""
-        if isinstance(part, list | tuple):
-            return f"[{', '.join(map(self._text, part))}]"
-        plain = part is None or isinstance(part, bool | int | str)
-        if plain or (isinstance(part, float) and math.isfinite(part)):
-            return repr(part)
-        return self.names.get(id(part)) or self._hold(part)
+    def _made(self, part: Any) -> int:
+        return self._slot(part) if isinstance(part, Tensor) else self._new(part)
 
-    def _hold(self, part: Any) -> str:
-        """Name something that stays in place."""
-        name = self.names.setdefault(id(part), f"k{len(self.held)}")
-        self.held[name] = part
-        return name
+
+def _gatherer(slots: Sequence[Any]) -> Callable[[list[Any]], Sequence[Any]]:
+    """Return what takes operands out of their slots; slots may be lists of slots."""
+    if any(isinstance(own, list) for own in slots):
+        each = [_gatherer(own) if isinstance(own, list) else itemgetter(own) for own in slots]
+        return lambda filled: [gather(filled) for gather in each]
+    if len(slots) != 1:
+        return itemgetter(*slots) if slots else lambda filled: ()
+    (slot,) = slots
+    return lambda filled: (filled[slot],)
 
 
 def _tensors(part: Any) -> Iterator[Tensor]:

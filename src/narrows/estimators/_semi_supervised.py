@@ -30,7 +30,7 @@ from narrows.nn.modules import Modules
 from narrows.nn.scale import Scale
 from narrows.semi_supervised import Classifying, Pairs
 
-Draw = Callable[[torch.Generator], Tensor]
+Draw = Callable[[Tensor | slice, torch.Generator], Tensor]
 PRIORS = ("labelled", "uniform")
 _AGAINST_COLLAPSE = (
     "That is right where the class tells all; else write noise='learned' or a smaller noise, or a "
@@ -362,18 +362,21 @@ class SemiSupervisedClassifier(
         return int(self.autoencoder_._model.blueprint.layout.n_components)
 
 
-def _drawn(rows: Batch, scale: Scale, draw: Draw | None, generator: torch.Generator) -> Batch:
-    """Return the rows of an epoch: the same ones, or new draws of features."""
+def _drawn(
+    rows: Batch, scale: Scale, draw: Draw | None, pick: Tensor, generator: torch.Generator
+) -> Batch:
+    """Return some rows: as they are, or new draws of their features."""
+    some = rows[pick.to(rows.x.device)]
     if draw is None:
-        return rows
-    x = scale.apply(draw(generator).numpy(), rows.x.dtype).to(rows.x.device)
-    return Batch(x, x, None, None, rows.condition)
+        return some
+    x = scale.apply(draw(pick, generator).numpy(), rows.x.dtype).to(rows.x.device)
+    return Batch(x, x, None, None, some.condition)
 
 
 def _train(
     learner: Classifying,
     recipe: _fitting.Recipe,
-    read: Callable[[torch.Generator], Batch],
+    read: Callable[[Tensor, torch.Generator], Batch],
     parts: tuple[_labels.Split, _labels.Split],
     seeds: list[np.random.SeedSequence],
     identity: dict[str, Any],

@@ -202,7 +202,8 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
         if self.features is not None:
             self.features_ = self._learned_features(X, numbers, first)
             draw = self._drawing(X)
-            X = draw(devices.generators([drawn], torch.device("cpu"))[0]).numpy()
+            (generator,) = devices.generators([drawn], torch.device("cpu"))
+            X = draw(slice(None), generator).numpy()
         history = self._learn(inner, X, numbers, settings, [split, order, *starts], draw)
         self._take_names(inner if self.features_ is None else self.features_)
         return history
@@ -267,9 +268,11 @@ class SemiSupervisedVAE(SemiSupervisedClassifier):
         )
         raw = torch.from_numpy(found)
 
-        def draw(generator: torch.Generator) -> Tensor:
-            noise = torch.randn(1, len(raw), posterior.n_noise(layout), generator=generator)
-            return posterior.draw(raw[None], layout, noise.to(raw))[0]
+        def draw(pick: Tensor | slice, generator: torch.Generator) -> Tensor:
+            some = raw[None, pick]
+            shape = (1, some.shape[1], posterior.n_noise(layout))
+            noise = torch.randn(shape, generator=generator).to(raw)
+            return posterior.draw(some, layout, noise)[0]
 
         return draw
 
