@@ -14,6 +14,10 @@ class CheckpointError(ValueError):
     """Checkpoints that are damaged, of another fit, or in the way."""
 
 
+class ProcessError(RuntimeError):
+    """Another of several processes that train one model together failed."""
+
+
 class NonFiniteLossError(FloatingPointError):
     """A loss became NaN or infinite while training; the last good weights are kept."""
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from narrows import _ranks
 from narrows.data.batches import Batch
 from narrows.engine.player import Phase
 from narrows.model import Model
@@ -44,12 +45,21 @@ class Contest:
         cannot tell.
         """
         codes = self._codes(batch).detach()
-        draws = self.sampler.features(len(batch), self.model.blueprint.layout, self.generators)
-        return [judged(network_of(self.model), codes, draws.to(codes), batch.weight)]
+        draws = self._draws(batch).to(codes)
+        told = judged(network_of(self.model), codes, draws, batch.weight)
+        return [batch.portion_of(told)]
 
     def encoder(self, batch: Batch) -> list[Float[Tensor, " restart"]]:
         """Return ``-E[ln σ(c(e(x)))]``: how little codes pass for draws."""
-        return [passed(network_of(self.model), self._codes(batch), batch.weight)]
+        told = passed(network_of(self.model), self._codes(batch), batch.weight)
+        return [batch.portion_of(told)]
+
+    def _draws(self, batch: Batch) -> Float[Tensor, "restart row feature"]:
+        """Return draws from the prior, as many as rows."""
+        layout, n = self.model.blueprint.layout, len(batch)
+        with _ranks.drawing(batch.share):
+            draws = self.sampler.features(_ranks.n_drawn(n), layout, self.generators)
+            return _ranks.own_rows(draws, 1, n)
 
     def _codes(self, batch: Batch) -> Float[Tensor, "restart row feature"]:
         """Return codes as `transform` gives them: without the noise of training."""

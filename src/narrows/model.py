@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from narrows import _ranks
 from narrows.blueprint import Blueprint, Disturbance
 from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
@@ -18,6 +20,7 @@ from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels
 from narrows.nn.prior import StandardPrior
 from narrows.nn.record import Encoding, Record, Units
+from narrows.terms import added, averaged, by_row, mean, total
 
 
 class Model(Learner):
@@ -75,6 +78,11 @@ class Model(Learner):
         """Whether all training steps take the same operations, given the shapes of rows."""
         disturbance = self.disturbance
         return self.blueprint.repeats and (disturbance is None or disturbance.corruption.repeats)
+
+    @cached_property
+    def rowwise(self) -> bool:  # type: ignore[override]
+        """Whether networks map each row by itself: modules of a user's own need not."""
+        return self.encoder.rowwise and self.decoder.rowwise
 
     def reset(self, generators: Sequence[torch.Generator]) -> None:
         """Draw initial weights, one generator per restart."""
@@ -202,16 +210,19 @@ class Model(Learner):
 
     def forward(self, batch: Batch) -> list[Float[Tensor, " {self.n_restarts}"]]:
         """Return each term of the objective as a mean per value of the data."""
-        record, levels = self._trained(batch)
-        if self.blueprint.n_draws > 1:
-            terms = self._weighed(record, len(batch))
-            means = [_mean(term, batch.weight, levels.weights) for term in terms]
-            return [mean / self.blueprint.n_outputs for mean in means]
-        added = [_mean(term, batch.weight, levels.weights) for term in self._added(record)]
-        return [
-            _averaged(self._entries(record), levels.weights, batch.weight),
-            *(mean / self.blueprint.n_outputs for mean in added),
-        ]
+        with _ranks.drawing(batch.share):
+            record, levels = self._trained(batch)
+            if self.blueprint.n_draws > 1:
+                terms = self._weighed(record, batch, levels)
+                means = [mean(term, batch, levels.weights) for term in terms]
+                return [each / self.blueprint.n_outputs for each in means]
+            terms = self._added(record, batch, levels)
+            added = [mean(term, batch, levels.weights) for term in terms]
+            rebuilt = averaged(self._entries(record), levels.weights, batch.weight)
+            return [
+                batch.portion_of(rebuilt),
+                *(each / self.blueprint.n_outputs for each in added),
+            ]
 
     def terms(self, batch: Batch) -> list[Float[Tensor, " {self.n_restarts}"]]:
         """Return each term of the objective, summed over the event and averaged over the rows."""
@@ -219,20 +230,21 @@ class Model(Learner):
 
     def objective(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} row"]:
         """Return the whole objective row by row, weights included; its mean is that of `terms`."""
-        total = torch.as_tensor(sum(self.row_terms(batch)))
-        return total if batch.weight is None else total * batch.weight
+        whole = torch.as_tensor(sum(self.row_terms(batch)))
+        return whole if batch.weight is None else whole * batch.weight
 
     def row_terms(self, batch: Batch) -> list[Float[Tensor, "{self.n_restarts} row"]]:
         """Return each term of the objective row by row, summed over the event, without weights."""
-        record, levels = self._trained(batch)
-        if self.blueprint.n_draws > 1:
-            terms = self._weighed(record, len(batch))
-        else:
-            terms = [self._entries(record).sum(-1), *self._added(record)]
+        with _ranks.drawing(batch.share):
+            record, levels = self._trained(batch)
+            if self.blueprint.n_draws > 1:
+                terms = self._weighed(record, batch, levels)
+            else:
+                terms = [self._entries(record).sum(-1), *self._added(record, batch, levels)]
         shape = (self.n_restarts, len(batch))
-        return [_by_row(term, levels.weights).expand(shape) for term in terms]
+        return [by_row(term, levels.weights).expand(shape) for term in terms]
 
-    def _weighed(self, record: Record, n_rows: int) -> list[Tensor]:
+    def _weighed(self, record: Record, batch: Batch, levels: Levels) -> list[Tensor]:
         """Return the terms of the k-sample bound, draws weighed by their importance.
 
         With weights w of the draws and their shares ŵ, ``-ln mean w`` is the mean of the terms of
@@ -240,8 +252,8 @@ class Model(Learner):
         ŵ held fixed (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519). So each term keeps its
         name, and the last is that divergence.
         """
-        n = self.blueprint.n_draws
-        terms = [self._entries(record).sum(-1), *self._added(record)]
+        n, n_rows = self.blueprint.n_draws, len(batch)
+        terms = [self._entries(record).sum(-1), *self._added(record, batch, levels)]
         bound = [True, *(penalty.bound for penalty in self.blueprint.penalties)]
         split = [t if t.ndim < 2 else t.unflatten(-1, (n, n_rows)) for t in terms]
         minus_log = sum(term for term, own in zip(split, bound, strict=True) if own)
@@ -262,7 +274,7 @@ class Model(Learner):
         x = batch.x.expand(self.n_restarts, *batch.x.shape)
         if self.disturbance is None or not self.generators:
             return self._record(batch, x, levels, draws=True), levels
-        noisy, hit = self._corrupted(self.disturbance.corruption, x)
+        noisy, hit = self._corrupted(self.disturbance.corruption, batch)
         record = self._record(batch, noisy, levels, draws=True)
         if hit is None or not self.disturbance.emphasised:
             return record, levels
@@ -274,11 +286,16 @@ class Model(Learner):
         progress = self.progress if self.training else None
         return self.blueprint.code(raw, self.blueprint.layout, progress)
 
-    def _corrupted(self, corruption: Corruption, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        noise = self._noise(x.device)
-        if self.blueprint.architecture.sequential:
-            return around_padding(corruption, x, noise)
-        return corruption(x, noise)
+    def _corrupted(self, corruption: Corruption, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return corrupted rows, and what was hit; a corruption may read the rows of others."""
+        x = batch.x if batch.whole is None else batch.whole.x
+        x, noise = x.expand(self.n_restarts, *x.shape), self._noise(x.device)
+        sequential = self.blueprint.architecture.sequential
+        noisy, hit = around_padding(corruption, x, noise) if sequential else corruption(x, noise)
+        if batch.share is None:
+            return noisy, hit
+        rows = batch.share.rows
+        return noisy[:, rows], None if hit is None else hit[:, rows]
 
     def _noise(self, where: torch.device) -> Sequence[torch.Generator]:
         """Return where noise is drawn from: in evaluation the same numbers every time."""
@@ -286,9 +303,10 @@ class Model(Learner):
             return self.generators
         return [torch.Generator(where).manual_seed(0) for _ in range(self.n_restarts)]
 
-    def _added(self, record: Record) -> list[Tensor]:
+    def _added(self, record: Record, batch: Batch, levels: Levels) -> list[Tensor]:
         """Return each penalty for every row, or for the batch where it is a statistic of it."""
-        return [penalty(record) for penalty in self.blueprint.penalties]
+        b = self.blueprint
+        return [added(penalty, record, batch, levels.weights, b.n_draws) for penalty in b.penalties]
 
     def losses(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row"]:
         """Return the reconstruction loss of each level and row, summed over the event."""
@@ -303,8 +321,8 @@ class Model(Learner):
         perfect = _observed(likelihood.saturated(batch.target, self.log_width), record)
         constant = replace(record, outputs=null.expand_as(record.outputs))
         return (
-            _total(self._entries(record) - perfect, batch.weight),
-            _total(self._entries(constant) - perfect, batch.weight),
+            total(self._entries(record) - perfect, batch.weight),
+            total(self._entries(constant) - perfect, batch.weight),
         )
 
     def excess(self, batch: Batch) -> Float[Tensor, "{self.n_restarts} level row output"]:
@@ -392,8 +410,11 @@ class Model(Learner):
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
         units = raw if self.prior is None else features
         if self._counts_idle and self.training:
-            fired = (features.detach() != 0).any(1, keepdim=True)
-            self._idle.copy_(torch.where(fired, 0, self._idle + len(batch)))
+            fired, n_seen = (features.detach() != 0).any(1, keepdim=True), len(batch)
+            if batch.share is not None:
+                fired = _ranks.summed([fired.float()])[0] > 0
+                n_seen = batch.share.of_all(n_seen)
+            self._idle.copy_(torch.where(fired, 0, self._idle + n_seen))
         return Record(
             batch.x,
             batch.target,
@@ -402,11 +423,12 @@ class Model(Learner):
             features,
             outputs,
             width,
-            self.encoding(batch.x.device, batch.condition),
+            self.encoding(batch.x.device, batch.condition, batch),
             hidden or (),
             Units(units, self._idle, lambda other: self._loss_from(batch, other)),
             latent=latent,
             progress=self.progress if self.training else None,
+            share=batch.share,
         )
 
     def _latent(self, raw: Tensor, masks: Tensor, noise: Tensor | None = None) -> Latent:
@@ -418,6 +440,8 @@ class Model(Learner):
         seen = masks[..., : b.layout.n_components]
         seen = seen.cumsum(0) if b.ordering.additive else seen
         closed = b.n_draws == 1 and (b.prior is None or b.prior.standard)
+        with _ranks.drawing_for_all():
+            members = self.prior(self.encoder)
         return Latent(
             posterior,
             b.layout,
@@ -426,7 +450,7 @@ class Model(Learner):
             if noise is None
             else posterior.draw(raw, b.layout, noise),
             seen if posterior.factorised else seen.new_ones(1, 1, 1),
-            self.prior(self.encoder),
+            members,
             closed,
             generators,
         )
@@ -438,8 +462,16 @@ class Model(Learner):
         loss = self.blueprint.likelihood.loss(batch.target, outputs, width)[:, 0]
         return (loss if batch.observed is None else loss * batch.observed).sum(-1)
 
-    def encoding(self, where: torch.device, condition: Tensor | None = None) -> Encoding:
-        """Return how the code comes about, for terms that differentiate it."""
+    def encoding(
+        self,
+        where: torch.device,
+        condition: Tensor | None = None,
+        batch: Batch | None = None,
+    ) -> Encoding:
+        """Return how the code comes about, for terms that differentiate it.
+
+        Noise is that of the rows of a batch, if one is given.
+        """
         encoder, layer = self.encoder, None
         elementwise = self.blueprint.code.elementwise and not self.blueprint.layout.circular
         if isinstance(encoder, Layered) and elementwise:
@@ -448,9 +480,15 @@ class Model(Learner):
             layer = weight if isinstance(first, Linear) and not more else None
 
         def network(x: Tensor) -> Tensor:
+            # Copies of a row stand together.
+            if batch is not None and batch.share is not None:
+                with _ranks.drawing(batch.share.repeated_each(x.shape[1] // len(batch))):
+                    return read(x)
+            return read(x)
+
+        def read(x: Tensor) -> Tensor:
             if condition is None:
                 return self._raw(x, None)
-            # Copies of a row stand together.
             return self._raw(x, condition.repeat_interleave(x.shape[1] // len(condition), 0))
 
         return Encoding(network, self._code, layer, self._noise(where))
@@ -469,41 +507,6 @@ def explained(error: Tensor, spread: Tensor) -> Tensor:
     """Return ``1 - error / spread``; where nothing varies, 1 if it is met exactly, else 0."""
     met = torch.where(error > 0, 0.0, 1.0).to(error)
     return torch.where(spread > 0, 1 - error / spread, met)
-
-
-def _averaged(
-    entries: Float[Tensor, "restart level row output"],
-    level_weights: Float[Tensor, " level"],
-    row_weight: Float[Tensor, " row"] | None,
-) -> Float[Tensor, " restart"]:
-    """Average over rows and outputs, row weights acting linearly; sum over levels by weight."""
-    if row_weight is not None:
-        return ((entries.mean(-1) * row_weight).mean(-1) * level_weights).sum(1)
-    if len(level_weights) == 1:
-        return entries.mean((1, 2, 3))
-    return (entries.mean((2, 3)) * level_weights).sum(1)
-
-
-def _by_row(term: Tensor, level_weights: Float[Tensor, " level"]) -> Tensor:
-    """Return a term as (restart, row), or (restart, 1), summed over levels by weight."""
-    if term.ndim == 1:
-        return term[:, None]
-    return term if term.ndim == 2 else (term * level_weights[:, None]).sum(1)
-
-
-def _mean(
-    term: Tensor, weight: Tensor | None, level_weights: Float[Tensor, " level"]
-) -> Float[Tensor, " restart"]:
-    """Average a term over the rows; weights, of mean one over the training set, act linearly."""
-    if term.ndim == 1:
-        return term if weight is None else term * weight.mean()
-    term = _by_row(term, level_weights)
-    return term.mean(1) if weight is None else (term * weight).mean(1)
-
-
-def _total(entries: Tensor, weight: Tensor | None) -> Float[Tensor, "restart level"]:
-    rows = entries.sum(-1)
-    return (rows if weight is None else rows * weight).sum(-1)
 
 
 def _repeated(index: Tensor, n: int) -> Tensor:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Self
 
 import torch
@@ -11,6 +12,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from narrows import _ranks
+from narrows._ranks import Share
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
 from narrows.engine.learner import Learner
@@ -45,18 +48,26 @@ class Pair:
         """What a pair counts, as a whole."""
         return 1.0
 
+    def divided(self, number: int, n_processes: int) -> "Pair":
+        """Return the share of one process, of either kind."""
+        given = self.unlabelled, self.labelled
+        one, two = (None if own is None else own.divided(number, n_processes) for own in given)
+        return Pair(one, two, self.weights)
+
     @cached_property
     def together(self) -> Batch:
         """All rows at once, weighed by what their bounds count in the mean; no labels."""
         both = zip((self.unlabelled, self.labelled), self.weights, strict=False)
         parts = [(rows, weight) for rows, weight in both if rows is not None]
-        n_rows = sum(len(rows) for rows, _ in parts)
+        share = _joined([rows.share for rows, _ in parts if rows.share is not None])
+        n_rows = sum(len(rows) for rows, _ in parts) if share is None else share.n_rows
+        parts = [part for part in parts if _counts(part[0])] or parts[:1]
         weights = [torch.full((len(rows),), n_rows * weight).to(rows.x) for rows, weight in parts]
         x = torch.cat([rows.x for rows, _ in parts])
         given = all(rows.target is rows.x for rows, _ in parts)
         target = x if given else torch.cat([rows.target for rows, _ in parts])
         seen = [rows.observed for rows, _ in parts if rows.observed is not None]
-        return Batch(x, target, torch.cat(weights), torch.cat(seen) if seen else None)
+        return Batch(x, target, torch.cat(weights), torch.cat(seen) if seen else None, share=share)
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,20 @@ class Pairs:
             yield Pair(one, two, weights)
 
 
+def _counts(rows: Batch) -> bool:
+    return rows.share is None or rows.share.counted
+
+
+def _joined(shares: Sequence[Share]) -> Share | None:
+    """Return the share of rows of several kinds, one kind after another; those that count."""
+    if not shares:
+        return None
+    *before, n_rows = accumulate((share.n_rows for share in shares), initial=0)
+    numbered = zip(shares, before, strict=True)
+    rows = [share.rows + first for share, first in numbered if share.counted]
+    return Share(torch.cat(rows) if rows else shares[0].rows, n_rows, bool(rows))
+
+
 def _steps(
     rows: Int64[Tensor, " row"], n_steps: int, least: int, generator: torch.Generator
 ) -> Sequence[Tensor]:
@@ -131,6 +156,12 @@ def _steps(
     n_orders = -(-size * n_steps // n)
     order = torch.cat([torch.randperm(n, generator=generator) for _ in range(n_orders)])
     return rows[order[: size * n_steps]].split(size)
+
+
+def summed(term: Float[Tensor, "restart row"], rows: Batch) -> Float[Tensor, " restart"]:
+    """Return the sum over rows, of those that count."""
+    whole = term.sum(1)
+    return whole if _counts(rows) else whole * 0
 
 
 def _labels_of(rows: Batch) -> Float[Tensor, "row class"]:
@@ -193,14 +224,17 @@ class Classifying(Learner, ABC):
         self.model.seed(generators)
         self.classifier.generators = tuple(generators)
 
-    def log_shares(self, x: Float[Tensor, "row value"]) -> Float[Tensor, "restart row class"]:
-        """Return ln q(y | x)."""
-        logits: Tensor = self.classifier(x.expand(self.model.n_restarts, *x.shape))
+    def log_shares(
+        self, x: Float[Tensor, "row value"], share: Share | None = None
+    ) -> Float[Tensor, "restart row class"]:
+        """Return ln q(y | x), of rows that may be one process's share."""
+        with _ranks.drawing(share):
+            logits: Tensor = self.classifier(x.expand(self.model.n_restarts, *x.shape))
         return logits.log_softmax(-1)
 
     def missed(self, rows: Batch) -> Float[Tensor, "restart row"]:
         """Return ``-ln q(y | x)`` of rows with labels."""
-        return -(self.log_shares(rows.x) * _labels_of(rows)).sum(-1)
+        return -(self.log_shares(rows.x, rows.share) * _labels_of(rows)).sum(-1)
 
     def select(self, restart: int) -> Self:
         """Return one restart as a learner of its own."""
@@ -260,18 +294,19 @@ class SemiSupervised(Classifying):
         unlabelled, labelled, classified = pair.weights
         found = []
         if pair.unlabelled is not None:
-            found.append([term.sum(1) * unlabelled for term in self._expected(pair.unlabelled)])
+            terms = self._expected(pair.unlabelled)
+            found.append([summed(term, pair.unlabelled) * unlabelled for term in terms])
         if pair.labelled is not None:
             *bound, missed = self._known(pair.labelled)
-            terms = [term.sum(1) * labelled for term in bound]
-            found.append([*terms, missed.sum(1) * (self.alpha * classified)])
+            terms = [summed(term, pair.labelled) * labelled for term in bound]
+            found.append([*terms, summed(missed, pair.labelled) * (self.alpha * classified)])
         n_outputs = self.model.blueprint.n_outputs
         return [torch.stack(own).sum(0) / n_outputs for own in zip(*found, strict=True)]
 
     def _expected(self, rows: Batch) -> list[Float[Tensor, "restart row"]]:
         """Return the terms of rows without labels: expectations over classes."""
         n, n_classes, k = len(rows), len(self.log_prior), self.n_guesses
-        log_share = self.log_shares(rows.x)
+        log_share = self.log_shares(rows.x, rows.share)
         guesses = log_share.topk(k).indices.sort().values
         log_share = log_share.gather(-1, guesses).log_softmax(-1)
         share = log_share.exp()

@@ -16,13 +16,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from narrows import _ranks
 from narrows.adversarial import Contest, judged, network_of, passed
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch
 from narrows.engine.player import Phase
 from narrows.nn.code import Layout
 from narrows.nn.critic import Critic
-from narrows.semi_supervised import Classifying, Pair
+from narrows.semi_supervised import Classifying, Pair, summed
 
 
 class SemiSupervisedAdversarial(Classifying):
@@ -96,34 +97,36 @@ class SemiSupervisedAdversarial(Classifying):
         """Return how badly draws are told from codes, and from class shares."""
         with torch.no_grad():
             rows, shares = self._quietly_read(pair)
-        draws = self.class_draws(len(rows), contest.generators)
+        with _ranks.drawing(rows.share):
+            draws = self.class_draws(len(rows), contest.generators)
         told = judged(self.class_critic, shares, draws, rows.weight)
-        return [*contest.critic(rows), told]
+        return [*contest.critic(rows), rows.portion_of(told)]
 
     def against(self, contest: Contest, pair: Pair) -> list[Float[Tensor, " restart"]]:
         """Return how little codes pass for draws, and class shares, each by its own network."""
         rows, shares = self._quietly_read(pair)
         fixed = replace(rows, condition=shares.detach())
-        return [*contest.encoder(fixed), passed(self.class_critic, shares, rows.weight)]
+        told = passed(self.class_critic, shares, rows.weight)
+        return [*contest.encoder(fixed), rows.portion_of(told)]
 
     def classified(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
         """Return the mean of ``-ln q(y | x)`` over rows with labels."""
         if pair.labelled is None:
             raise TypeError("The step has no rows with labels.")
-        return [self.missed(pair.labelled).sum(1) * pair.weights[2]]
+        return [summed(self.missed(pair.labelled), pair.labelled) * pair.weights[2]]
 
     def class_draws(
         self, n: int, generators: Sequence[torch.Generator]
     ) -> Float[Tensor, "restart {n} class"]:
         """Return a one for a class drawn from p(y), and zeros, one generator per restart."""
-        share = self.log_prior.exp()
-        numbers = [torch.multinomial(share, n, True, generator=own) for own in generators]
-        return one_hot(torch.stack(numbers), len(share)).to(share)
+        share, n_drawn = self.log_prior.exp(), _ranks.n_drawn(n)
+        numbers = [torch.multinomial(share, n_drawn, True, generator=own) for own in generators]
+        return one_hot(_ranks.own_rows(torch.stack(numbers), 1, n), len(share)).to(share)
 
     def _read(self, pair: Pair) -> tuple[Batch, Float[Tensor, "restart row class"]]:
         """Return the rows of both kinds, conditioned on their class shares, and these."""
         rows = pair.together
-        shares = self.log_shares(rows.x).exp()
+        shares = self.log_shares(rows.x, rows.share).exp()
         return replace(rows, condition=shares), shares
 
     def _quietly_read(self, pair: Pair) -> tuple[Batch, Float[Tensor, "restart row class"]]:

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from narrows import __version__
-from narrows._errors import nearest
+from narrows._errors import ProcessError, nearest
 from narrows.cli import _help, _show
 
 COMMANDS = (
@@ -43,6 +43,7 @@ MISTAKE = 2
 # Base of all that typer raises for a mistake, in whatever package its version keeps it.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 _Mistake: Any = (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError)
+_Mistake += (ProcessError,)
 
 
 class Commands(TyperGroup):

@@ -1,5 +1,7 @@
 """``narrows fit``."""
 
+import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -55,31 +57,51 @@ def fit(
     $ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
     $ narrows fit run1.npy run2.npy --training.split blocks --n-init 8 -o model.safetensors
     $ narrows fit big.npy --checkpoint run/ --random-state 0 -o model.safetensors
+    $ torchrun --nproc-per-node 2 -m narrows fit big.npy -o model.safetensors
     $ narrows fit counts.parquet --likelihood negative_binomial -o model.safetensors
     $ narrows fit data.npz:X --model Autoencoder --penalties l1 --penalties.l1.strength 0.01 \
           --architecture.dropout 0.1 --training.patience 50 -o model.safetensors
     """
     _data.check_output(output, [".safetensors"])
-    from narrows.report.subject import went_back
-
-    estimator = _models.estimator(model, _models.values(settings))
-    _keep_checkpoints(estimator, checkpoint, resume)
-    material = _data.material(data, target, sample_weight, groups)
-    train, test = material.split(estimator, test_fraction)
-    given = _validation(validation, validation_target, target)
-    seconds = _results.fit(estimator, train, given)
+    with _together():
+        estimator = _models.estimator(model, _models.values(settings))
+        _keep_checkpoints(estimator, checkpoint, resume)
+        material = _data.material(data, target, sample_weight, groups)
+        train, test = material.split(estimator, test_fraction)
+        given = _validation(validation, validation_target, target)
+        seconds = _results.fit(estimator, train, given)
+        writes = _is_first()
+    if not writes:
+        return
     estimator.save(output)
     found = _found(estimator, train, test)
     if as_json:
         facts = {"path": output, "model": model, "n_train": len(train), "n_test": len(test)}
         _show.as_json({**facts, "n_iter": estimator.n_iter_, "seconds": seconds, **found})
         return
+    from narrows.report.subject import went_back
+
     _show.line(_results.heading(estimator, len(train), seconds))
     _results.print_table(found, estimator.n_components, found["rows"])
     if back := went_back(estimator):
         _show.line(back)
     _show.line(_on_rows(test))
     _show.line(f"Saved to {_show.path(output)}.")
+
+
+def _together() -> AbstractContextManager[None]:
+    """Train with the other processes that torchrun started, if it did."""
+    if "MASTER_ADDR" not in os.environ:
+        return nullcontext()
+    from narrows import _ranks
+
+    return _ranks.fitting()
+
+
+def _is_first() -> bool:
+    from narrows import _ranks
+
+    return _ranks.first()
 
 
 def _keep_checkpoints(estimator: Any, folder: str | None, resume: bool) -> None:

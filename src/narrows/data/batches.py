@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from narrows._ranks import Share, share_of
 
 # Rows of several batches are gathered at once, about 1 MiB: fewer, larger copies.
 _GATHERED_VALUES = 2**18
@@ -30,6 +32,10 @@ class Batch:
     condition : Tensor of shape (row, condition), or None
         What encoder and decoder read besides, as numbers; of shape (restart, row, condition) where
         each restart has its own, in a batch that is not divided any more.
+    share : Share or None
+        Which rows of a larger batch these are, where several processes compute it; None if all.
+    whole : Batch or None
+        That batch.
     """
 
     x: Float[Tensor, "row value"]
@@ -37,6 +43,8 @@ class Batch:
     weight: Float[Tensor, " row"] | None = None
     observed: Bool[Tensor, "row output"] | None = None
     condition: Float[Tensor, "... row condition"] | None = None
+    share: Share | None = None
+    whole: "Batch | None" = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -64,12 +72,24 @@ class Batch:
         x = function(self.x)
         target = x if self.target is self.x else function(self.target)
         more = (self.weight, self.observed, self.condition)
-        return Batch(x, target, *(None if part is None else function(part) for part in more))
+        weight, observed, known = (None if part is None else function(part) for part in more)
+        return Batch(x, target, weight, observed, known, self.share, self.whole)
+
+    def portion_of(self, mean: Tensor) -> Tensor:
+        """Return what a mean over these rows adds to the mean over all."""
+        return mean if self.share is None else mean * self.share.portion
+
+    def divided(self, number: int, n_processes: int) -> "Batch":
+        """Return the share of one process; rows that only stand in weigh nothing."""
+        share, rows = share_of(len(self), number, n_processes, self.x.device)
+        own = self[rows]
+        weight = own.weight if share.counted else torch.zeros_like(own.x[:, 0])
+        return replace(own, weight=weight, share=share, whole=self)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Those that there are by name; an input that is its own target stands there once."""
-        given = {name: part for name, part in vars(self).items() if part is not None}
+        given = {name: part for name, part in vars(self).items() if isinstance(part, Tensor)}
         if self.target is self.x:
             del given["target"]
         return given

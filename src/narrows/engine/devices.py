@@ -3,15 +3,22 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 
+from narrows import _ranks
+
 
 def device(choice: str, precision: str) -> torch.device:
-    """Return the device of that name; "auto" takes CUDA, else MPS, else the processor."""
+    """Return the device of that name; "auto" takes CUDA, else MPS, else the processor.
+
+    Of several processes on a machine, each takes a GPU of its own for "auto" and "cuda".
+    """
     single = dtype(precision) is torch.float32
+    if choice in ("auto", "cuda") and _ranks.size() > 1 and torch.cuda.is_available():
+        return torch.device("cuda", _ranks.local_number() % torch.cuda.device_count())
     if choice == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -43,7 +50,9 @@ def mixed(precision: str, work: float, where: torch.device) -> bool:
     where : torch.device
     """
     return precision == "bfloat16" or (
-        precision == "auto" and work >= _LARGE and _half_is_faster(where.type)
+        precision == "auto"
+        and work >= _LARGE
+        and _ranks.from_first(partial(_half_is_faster, where.type))
     )
 
 

@@ -1,15 +1,21 @@
 """What the loop trains, and what it reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from narrows import _ranks
 
 
 @runtime_checkable
 class Batched(Protocol):
-    """Rows in batches: in order, or shuffled."""
+    """Rows in batches: in order, or shuffled.
+
+    A batch has a length, a `total_weight`, and `divided(number, n_processes)`, the share of a
+    process.
+    """
 
     def __len__(self) -> int: ...
 
@@ -35,9 +41,22 @@ class Learner(nn.Module):
         Whether networks compute in bfloat16 while training; weights, losses and gradients of
         weights are in single precision (Micikevicius et al. 2018, arXiv:1710.03740), and all else
         is outside training.
+    rowwise : bool
+        Whether its batches can be divided among processes; if not, each computes all rows.
     """
 
     progress: float = 1.0
     settled: float = 0.0
     keeps_last: bool = False
     mixed: bool = False
+    rowwise: bool = True
+
+
+def losses_of(model: Learner, terms: Callable[[Any], list[Tensor]], batch: Any) -> list[Tensor]:
+    """Return what this process computes of the terms of a batch; over all processes they add up."""
+    n = _ranks.size()
+    if n == 1:
+        return terms(batch)
+    if model.rowwise:
+        return terms(batch.divided(_ranks.number(), n))
+    return [term / n for term in terms(batch)]

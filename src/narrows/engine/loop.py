@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from narrows import _ranks
+from narrows.engine.agreement import agree, stopped
 from narrows.engine.callbacks import Epoch
 from narrows.engine.history import History as History
-from narrows.engine.learner import Batched, Learner
-from narrows.engine.player import Phase, Player, players_of
+from narrows.engine.learner import Batched, Learner, losses_of
+from narrows.engine.player import Phase, Player, own_of, players_of
 from narrows.engine.run import Run
 from narrows.engine.saver import Saver
 from narrows.engine.schedule import schedule
@@ -27,9 +29,9 @@ def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:
     sums, weight = [], 0.0
     with torch.no_grad():
         for batch in batches:
-            sums.append(sum(model(batch)) * len(batch))
+            sums.append(torch.as_tensor(sum(losses_of(model, model, batch))) * len(batch))
             weight += batch.total_weight
-    return torch.stack(sums).sum(0).cpu() / weight
+    return _ranks.summed([torch.stack(sums).sum(0)])[0].cpu() / weight
 
 
 def steps(
@@ -85,13 +87,15 @@ def fit(
     Batches are ordered by `generator`; all else that training draws comes from `noise`. Where
     checkpoints are kept, `identity` holds the settings that tell this training from others.
     """
+    own = {"max_epochs": max_epochs, "learning_rate": learning_rate, "training": settings.decisive}
+    told = {**own, **identity}
+    agree(model, (train, validation), told, [generator, *noise])
     start = mean_loss(model, train if validation is None else validation)
     keeps_last = validation is None or model.keeps_last
-    players = players_of(phases, len(start), settings, learning_rate)
+    players = players_of(own_of(model, phases), len(start), settings, learning_rate)
     patience = None if keeps_last else settings.patience
     run = Run(model, players, start, patience, generator, noise)
-    own = {"max_epochs": max_epochs, "learning_rate": learning_rate, "training": settings.decisive}
-    history, saver = run.history, Saver(settings.checkpoint, {**own, **identity})
+    history, saver = run.history, Saver(settings.checkpoint, told)
     settled = math.ceil(model.settled * max_epochs)
     try:
         with saver.watching(run, (train, validation)):
@@ -107,7 +111,7 @@ def fit(
                 number = run.close_epoch(mean, held, rate)
                 tired = run.best.update(held.nan_to_num(math.inf, math.inf), number, settled)
                 epoch = Epoch(number, max_epochs, objective, held, rate, model)
-                stop = "stop" in [callback(epoch) for callback in callbacks]
+                stop = stopped(epoch, callbacks)
                 run.over = tired or number == max_epochs
                 saver.epoch(run, stop or run.over)
                 if stop:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from narrows import _ranks
 from narrows.engine.adam import Adam
+from narrows.engine.learner import Learner, losses_of
 from narrows.engine.replay import Found, Replay, record
 from narrows.engine.training import OPTIMIZERS, Training
 
@@ -89,6 +91,8 @@ class Player:
     def step(self, batch: Any, rate: float, settled: bool = False) -> list[Tensor]:
         """Move the parameters down the gradient of the sum of the losses; return these.
 
+        Both are sums over all processes.
+
         Parameters
         ----------
         batch : object
@@ -130,12 +134,16 @@ class Player:
         losses = [term for term in terms if term.requires_grad]
         if len(self.ones) != len(losses):
             self.ones = [torch.ones_like(loss) for loss in losses]
-        gradients = torch.autograd.grad(
+        gradients: Sequence[Tensor] = torch.autograd.grad(
             losses, self.parameters, self.ones, allow_unused=True, materialize_grads=True
         )
+        found = [term.detach() for term in terms]
+        if _ranks.size() > 1:
+            both = _ranks.summed([*gradients, *found])
+            gradients, found = both[: len(gradients)], both[len(gradients) :]
         if self.clip_norm is not None:
             gradients = self._clipped(gradients, self.clip_norm)
-        return Found([term.detach() for term in terms], gradients)
+        return Found(found, gradients)
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate to a share of the full one."""
@@ -153,6 +161,16 @@ class Player:
         factor = (bound / torch.as_tensor(norm).sqrt().clamp_min(1e-30)).clamp_max(1)
         scaled = (row * factor[:, None] for row in rows)
         return tuple(row.view_as(own) for row, own in zip(scaled, self.parameters, strict=True))
+
+
+def own_of(model: Learner, phases: Sequence[Phase]) -> Sequence[Phase]:
+    """Return phases as one of several processes computes them."""
+    if _ranks.size() == 1:
+        return phases
+    return [
+        replace(phase, terms=partial(losses_of, model, phase.terms), inputs=None)
+        for phase in phases
+    ]
 
 
 def players_of(

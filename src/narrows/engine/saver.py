@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
+from narrows import _ranks
 from narrows._errors import CheckpointError
 from narrows._files import digest
 from narrows._types import PathLike
@@ -31,6 +32,7 @@ from narrows.engine.checkpoint import (
 from narrows.engine.run import Run
 
 _KEPT = 2
+_AGREED_STEPS = 8  # steps after which several processes hear of a signal
 _WARNED: set[Path] = set()  # folders whose other checkpoints this process has spoken of
 _OF_THIS_FIT: ContextVar[set[Path] | None] = ContextVar("folders of this fit", default=None)
 
@@ -66,9 +68,11 @@ class Saver:
             checkpoint = Checkpoint(checkpoint)
         self.saves = checkpoint is not None
         self.checkpoint = checkpoint or Checkpoint("")
-        self.settings = described(settings) if self.saves else {}
+        several = {"processes": _ranks.size()} if _ranks.size() > 1 else {}
+        self.settings = described({**settings, **several}) if self.saves else {}
         self._folder = Path(self.checkpoint.folder)
         self._stop: int | None = None
+        self._due = math.inf
 
     @property
     def hint(self) -> str:
@@ -86,32 +90,47 @@ class Saver:
         OSError
             If the folder cannot be made.
         """
-        if not self.saves:
+        if not self.saves and _ranks.size() == 1:
             yield
             return
-        self._begin(run, batches)
+        if self.saves:
+            found = _ranks.from_first(lambda: self._begin(run, batches))
+            if found is not None:
+                run.load(found)
         with _heeding(self._heed):
             yield
 
     def step(self, run: Run) -> None:
         """Save a run after a step if it is time, and stop it if a signal says so."""
-        if not self.saves:
+        if not self._watches or (_ranks.size() > 1 and len(run.losses) % _AGREED_STEPS):
             return
+        self._agree()
         if self._stop is not None or time.monotonic() >= self._due:
             self._save(run)
         self._obey()
 
     def epoch(self, run: Run, last: bool) -> None:
         """Save a run after an epoch if it is the last, or if it is time."""
-        if not self.saves:
+        if not self._watches:
             return
+        self._agree()
         every = self.checkpoint.epochs
         due = every is not None and run.n_epochs % every == 0
         if last or due or self._stop is not None:
             self._save(run)
         self._obey()
 
-    def _begin(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> None:
+    @property
+    def _watches(self) -> bool:
+        """Whether there is anything to see to: checkpoints, or a stop for all processes."""
+        return self.saves or _ranks.size() > 1
+
+    def _agree(self) -> None:
+        """Stop if any process is to."""
+        self._stop = _ranks.any_of(self._stop or 0) or None
+
+    def _begin(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> dict[str, Tensor] | None:
+        """Return the state from which a run goes on, if there is one."""
         _make(self._folder)
         self._identity = _identity(self.settings, run, batches)
         begun = _OF_THIS_FIT.get()
@@ -127,11 +146,12 @@ class Saver:
                 f"'{self._folder}' holds a checkpoint of this fit. Write resume=True to go on from "
                 "it, or another folder."
             )
-        if own:
-            run.load(self._latest(own, run))
-        elif first:
-            self._tell_others()
         self._wait()
+        if own:
+            return self._latest(own, run)
+        if first:
+            self._tell_others()
+        return None
 
     def _latest(self, paths: Sequence[Path], run: Run) -> dict[str, Tensor]:
         """Return the newest state that is whole."""
@@ -144,7 +164,7 @@ class Saver:
                 reasons.append(str(error))
                 continue
             if reasons:
-                warnings.warn(f"{reasons[0]} The one before it is used.", stacklevel=6)
+                warnings.warn(f"{reasons[0]} The one before it is used.", stacklevel=8)
             return tensors
         raise CheckpointError(
             f"No checkpoint of this fit in '{self._folder}' can be read. {reasons[0]} Remove the "
@@ -165,9 +185,11 @@ class Saver:
         if must:
             raise CheckpointError(f"{text} To begin anew, do not ask to resume.")
         _WARNED.add(where)
-        warnings.warn(f"{text} Training begins anew.", stacklevel=7)
+        warnings.warn(f"{text} Training begins anew.", stacklevel=9)
 
     def _save(self, run: Run) -> None:
+        if not (self.saves and _ranks.first()):
+            return
         path = self._folder / f"{self._identity}-{self._number + 1:06d}{SUFFIX}"
         try:
             write(path, run.tensors(), {"settings": self.settings, "n_epochs": run.n_epochs})

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
+from narrows import _ranks
 from narrows._errors import nearest
 from narrows.blueprint import Blueprint, Disturbance
 from narrows.corruption import Clean, Custom, Unkept
@@ -144,7 +145,7 @@ class Checked:
             c.disturbance,
             training_of(e),
             float(e.learning_rate),
-            int(e.batch_size),
+            int(e.batch_size) * _ranks.size(),
             int(e.max_epochs),
             int(e.verbose),
         )

@@ -35,7 +35,7 @@ _TRAINING = """\
 max_epochs : int, default=200
     Passes over the training rows, at most: the learning rate falls towards this one.
 batch_size : int, default=128
-    Rows per step.
+    Rows per step, of each process where several train together.
 learning_rate : float, default=5e-3
     Full speed of the optimiser, > 0.
 n_init : int, default=1
@@ -106,7 +106,7 @@ input_dropout : float, default=0.0
 max_epochs : int, default=200
     Passes over the labelled rows, at most.
 batch_size : int, default=128
-    Rows per step.
+    Rows per step, of each process where several train together.
 learning_rate : float, default=5e-3
     Full speed of the optimiser in the second phase, > 0.
 n_init : int, default=1

@@ -12,12 +12,13 @@ from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 from torch import Tensor
 
-from narrows import adversarial
+from narrows import _ranks, adversarial
 from narrows.blueprint import Blueprint, Disturbance
 from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
+from narrows.engine.agreement import agree
 from narrows.engine.callbacks import Progress
-from narrows.engine.player import Phase, Player, players_of
+from narrows.engine.player import Phase, Player, own_of, players_of
 from narrows.engine.schedule import schedule
 from narrows.engine.training import Training
 from narrows.estimators._starting import start_as_pca
@@ -95,6 +96,7 @@ def learn(
     history = train(model, recipe, task, seeds)
     after = _row_objective(model, recipe, task.validation, seeds)
     doubtful = ~_certain(before - after)
+    _ranks.take_over([doubtful])
     if doubtful.any():
         model.restore(build(recipe, task, seeds[1:]), doubtful)
         history.best_loss[doubtful] = history.validation_loss[0][doubtful]
@@ -159,7 +161,8 @@ def train(
     order, *noise = seeds
     with ExitStack() as stack:
         where = stack.enter_context(_placed(model, recipe, noise))
-        watching = [stack.enter_context(Progress())] if recipe.verbose else []
+        shown = recipe.verbose and _ranks.first()
+        watching = [stack.enter_context(Progress())] if shown else []
         held = None
         if task.validation is not None:
             held = Batches(task.validation.to(where), EVALUATION_ROWS)
@@ -237,10 +240,12 @@ class Stream:
             rows = Batches(task.train.to(where), recipe.batch_size)
             phases = _phases(self.model, recipe, devices.generators(noise, where, stream=2))
             n, rate = self.model.n_restarts, recipe.learning_rate
-            players = players_of(phases, n, recipe.training, rate)
+            players = players_of(own_of(self.model, phases), n, recipe.training, rate)
             for player, state in zip(players, self.optimizers, strict=False):
                 player.optimizer.load_state_dict(state)
             generator = devices.generators([order], torch.device("cpu"))[0]
+            told = {"training": recipe.training.decisive, "batch_size": recipe.batch_size}
+            agree(self.model, (rows,), told, [generator, *self.model.generators])
             shuffled, shares = rows.shuffled(generator), [progress] * len(rows)
             try:
                 taken = [*loop.steps(self.model, players, shuffled, shares, kind)]
@@ -300,6 +305,7 @@ def seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
         random_state = random_state.randint(2**31 - 1)
     elif isinstance(random_state, np.random.Generator):
         random_state = int(random_state.integers(2**31 - 1))
+    random_state = _ranks.seed(random_state)
     try:
         return np.random.SeedSequence(random_state).spawn(n)
     except (TypeError, ValueError) as error:

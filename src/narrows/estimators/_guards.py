@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from narrows import _ranks
 from narrows._errors import NonFiniteLossError
 from narrows._types import Array
 from narrows.adversarial import accuracy
@@ -31,7 +32,7 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
     """Leave a fitted estimator as it was if it cannot be fitted again; all within is one fit."""
     before = dict(estimator.__dict__)
     try:
-        with one_fit():
+        with _ranks.fitting(), one_fit():
             yield
     except BaseException:
         estimator.__dict__.clear()

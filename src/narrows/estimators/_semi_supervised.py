@@ -16,6 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from narrows import _ranks
 from narrows._types import Array
 from narrows.blueprint import Blueprint
 from narrows.data.batches import Batch, Batches
@@ -398,7 +399,8 @@ def _train(
         stack.callback(learner.seed, ())
         stack.callback(setattr, learner.model, "mixed", False)
         stack.enter_context(devices.threads(work))
-        watching = [stack.enter_context(Progress())] if recipe.verbose else []
+        shown = recipe.verbose and _ranks.first()
+        watching = [stack.enter_context(Progress())] if shown else []
         return loop.fit(
             learner,
             Pairs(read, *train, shares, recipe.batch_size),

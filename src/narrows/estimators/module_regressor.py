@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
+from narrows import _ranks
 from narrows._types import Array
 from narrows.data.arrays import ArraySource
 from narrows.data.batches import Batch, Batches
@@ -24,7 +25,7 @@ from narrows.engine.player import Phase
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.estimators._settings import Settings
-from narrows.nn.modules import tensors_of
+from narrows.nn.modules import rowwise, tensors_of
 
 Factory = Callable[[int, int], nn.Module]
 _SCALES = ("auto", "standard", "global")
@@ -189,12 +190,14 @@ class ModuleRegressor(RegressorMixin, Settings):
     ) -> loop.History:
         train = Batches(parts[0], self._batch_size(len(parts[0])))
         held = [Batches(part, self.batch_size) for part in parts[1:]]
-        model = Restart(self.module_).to(train.rows.x.device)
+        model = Restart(self.module_)
+        model.rowwise = _ranks.size() == 1 or rowwise(self.module_, parts[0].x.shape[1:])
+        model.to(train.rows.x.device)
         work = self.batch_size * sum(parameter.numel() for parameter in model.parameters())
         model.mixed = devices.mixed(training.precision, work, train.rows.x.device)
         with ExitStack() as stack:
             stack.enter_context(devices.threads(work))
-            watching = [stack.enter_context(Progress())] if self.verbose else []
+            watching = [stack.enter_context(Progress())] if self.verbose and _ranks.first() else []
             history = loop.fit(
                 model,
                 train,
@@ -212,8 +215,8 @@ class ModuleRegressor(RegressorMixin, Settings):
         return history
 
     def _batch_size(self, n_rows: int) -> int:
-        """Return the first size from `batch_size` up that leaves no single row at the end."""
-        size = int(self.batch_size)
+        """Return the first size that leaves no single row at the end, for all processes."""
+        size = int(self.batch_size) * _ranks.size()
         while 1 < size < n_rows and n_rows % size == 1:
             size += 1
         return size
@@ -308,7 +311,8 @@ class Restart(Learner):
         with torch.autocast(batch.x.device.type, torch.bfloat16, enabled=mixed):
             outputs = torch.func.functional_call(module, state, (batch.x,)).to(batch.target)
         error = (outputs.reshape(batch.target.shape) - batch.target).square().mean(1)
-        return [(error if batch.weight is None else error * batch.weight).mean()[None]]
+        mean = (error if batch.weight is None else error * batch.weight).mean()[None]
+        return [batch.portion_of(mean)]
 
     def give_back(self, module: nn.Module) -> None:
         """Write the tensors into a module, for evaluation."""

@@ -135,10 +135,13 @@ class Network(nn.Module, ABC):
         Where training draws its noise from; empty for none.
     n_hidden : int
         Hidden layers whose activations `forward` can keep.
+    rowwise : bool
+        Whether it maps each row by itself, with noise of our own.
     """
 
     generators: Sequence[torch.Generator] = ()
     n_hidden: int = 0
+    rowwise: bool = True
 
     @abstractmethod
     def reset(self, generators: Sequence[torch.Generator]) -> None:

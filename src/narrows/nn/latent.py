@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from narrows import _ranks
 from narrows.nn.code import Layout
 from narrows.nn.posterior import Features, Posterior, Raw
 from narrows.nn.prior import Members
@@ -106,6 +107,7 @@ def drawn(
     posterior: Posterior, raw: Raw, layout: Layout, generators: Sequence[torch.Generator]
 ) -> Features:
     """Return a draw from each posterior, each restart from its own generator."""
-    shape = (raw.shape[1], posterior.n_noise(layout))
+    n_rows = raw.shape[1]
+    shape = (_ranks.n_drawn(n_rows), posterior.n_noise(layout))
     noise = [torch.randn(shape, generator=g, device=raw.device) for g in generators]
-    return posterior.draw(raw, layout, torch.stack(noise).to(raw))
+    return posterior.draw(raw, layout, _ranks.own_rows(torch.stack(noise), 1, n_rows).to(raw))

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from narrows import _ranks
 from narrows._errors import nearest
 from narrows.nn.activation import activation
 from narrows.nn.architecture import Architecture, Network, Sizes, Stage, behind
@@ -330,8 +331,10 @@ def dropout(
     """Zero a share of the units, each restart from its own generator; none in evaluation."""
     if not rate or not generators:
         return x
-    shape = (len(x) // len(generators), *x.shape[1:])
-    kept = [torch.rand(shape, generator=g, device=x.device) >= rate for g in generators]
+    n_rows = x.shape[1]
+    shape = (len(x) // len(generators), _ranks.n_drawn(n_rows), x.shape[2])
+    draws = [torch.rand(shape, generator=g, device=x.device) for g in generators]
+    kept = [_ranks.own_rows(draw, 1, n_rows) >= rate for draw in draws]
     return x * torch.cat(kept) / (1 - rate)
 
 

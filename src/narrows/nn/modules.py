@@ -1,9 +1,11 @@
 """A user's own torch modules as encoder and decoder."""
 
+import copy
 import importlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -247,6 +249,11 @@ class ModuleNetwork(Network):
             for own, tensor in tensors_of(module).items():
                 self._stacked(own)[i].data.copy_(tensor.detach())
 
+    @cached_property
+    def rowwise(self) -> bool:  # type: ignore[override]
+        """Whether the module maps each row by itself and draws nothing."""
+        return rowwise(self._template[0], self.shapes[0])
+
     def start(self, weight: Tensor, bias: Tensor) -> None:
         """Do nothing: there is no linear path."""
 
@@ -298,6 +305,29 @@ class ModuleNetwork(Network):
                 f"{wanted}."
             )
         return module
+
+
+def rowwise(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Return whether a module, in training, maps each row by itself and draws nothing.
+
+    Examples
+    --------
+    >>> rowwise(torch.nn.Linear(3, 2), (3,)), rowwise(torch.nn.Dropout(), (3,))
+    (True, False)
+    >>> rowwise(torch.nn.BatchNorm1d(3), (3,))
+    False
+    """
+    own, generator = copy.deepcopy(module).cpu().train(), torch.Generator().manual_seed(0)
+    dtypes = {tensor.dtype for tensor in own.parameters() if tensor.is_floating_point()}
+    x = torch.linspace(-1, 1, 3 * math.prod(shape), dtype=dtypes.pop() if dtypes else None)
+    x, before = x.reshape(3, *shape), generator.get_state()
+    try:
+        with torch.no_grad(), drawing_from(generator):
+            together, alone = own(x), own(x[:1])
+    except (RuntimeError, ValueError):
+        return False
+    close = torch.allclose(together[:1], alone, rtol=1e-4, atol=1e-6)
+    return close and torch.equal(generator.get_state(), before)
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from narrows import _ranks
 from narrows.parts import Part
 
 
@@ -102,8 +103,9 @@ class Ordering(Part, ABC):
         """
         if not self.prefix:
             return levels
-        drawn = [torch.multinomial(levels.weights, n_rows, True, generator=g) for g in generators]
-        prefix = torch.stack(drawn)
+        n = _ranks.n_drawn(n_rows)
+        drawn = [torch.multinomial(levels.weights, n, True, generator=g) for g in generators]
+        prefix = _ranks.own_rows(torch.stack(drawn), 1, n_rows)
         return Levels(levels.masks[prefix, 0].unsqueeze(1), levels.weights.new_ones(1), prefix)
 
 

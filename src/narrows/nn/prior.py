@@ -34,6 +34,10 @@ class Members:
     raw: Float[Tensor, "restart member raw"]
     log_weight: Float[Tensor, "restart member"]
 
+    def detached(self) -> "Members":
+        """Return the members without a gradient."""
+        return Members(self.raw.detach(), self.log_weight.detach())
+
     def drawn(self, n: int, generators: Sequence[torch.Generator]) -> Int[Tensor, "restart {n}"]:
         """Return which member each of n draws comes from."""
         shares = self.log_weight.detach().exp()

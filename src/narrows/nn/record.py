@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from narrows import _ranks
+from narrows._ranks import Share
 from narrows.nn.latent import Latent
 
 
@@ -82,6 +84,8 @@ class Record:
         Posterior, draw and prior, where the code is a distribution.
     progress : float or None
         The share of the training that is over; None outside training.
+    share : Share or None
+        Which rows these are, where several processes compute a batch.
     """
 
     x: Float[Tensor, "row value"]
@@ -97,3 +101,8 @@ class Record:
     emphasis: Float[Tensor, "restart row output"] | None = None
     latent: Latent | None = None
     progress: float | None = None
+    share: Share | None = None
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """Return the sum over all processes, of sums over rows; without a gradient if several."""
+        return tensor if self.share is None else _ranks.summed([tensor])[0]

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from narrows import _ranks
 from narrows.nn.record import Encoding, Record
 from narrows.parts import Part
 
@@ -28,6 +29,9 @@ class Penalty(Part, ABC):
         Whether it belongs, with the reconstruction, to a bound on the likelihood.
     of_distribution : bool
         Whether it needs a code that is a distribution.
+    of_batch : bool
+        Whether it is a statistic of the batch, of the code or a hidden layer: then it sees the rows
+        of all processes.
     settled : float
         The share of the training after which it changes no more.
     """
@@ -36,6 +40,7 @@ class Penalty(Part, ABC):
     counts_idle: bool = False
     bound: bool = False
     of_distribution: bool = False
+    of_batch: bool = False
     settled: float = 0.0
 
     def check(self, n_hidden: int, distribution: bool) -> None:
@@ -127,6 +132,8 @@ class KLSparsity(Penalty):
     >>> sorted(model.loss_terms(X))
     ['kl_sparsity', 'reconstruction']
     """
+
+    of_batch = True
 
     def __init__(self, strength: float = 1.0, rate: float = 0.05, layer: int | None = None) -> None:
         self.strength = strength
@@ -261,9 +268,10 @@ def _of_one_layer(encoding: Encoding, x: Tensor, weight: Tensor) -> Float[Tensor
 
 def _signs(encoding: Encoding, x: Tensor, n_features: int, n: int) -> Tensor:
     """Return `n` random vectors of signs for every row, of shape (restart, row, n, feature)."""
-    shape = (x.shape[1], n, n_features)
+    n_rows = x.shape[1]
+    shape = (_ranks.n_drawn(n_rows), n, n_features)
     draws = [torch.randint(2, shape, generator=g, device=x.device) for g in encoding.generators]
-    return torch.stack(draws).to(x) * 2 - 1
+    return _ranks.own_rows(torch.stack(draws), 1, n_rows).to(x) * 2 - 1
 
 
 def _in_directions(
@@ -305,6 +313,8 @@ class Decorrelation(Penalty):
     ['decorrelation', 'reconstruction']
     """
 
+    of_batch = True
+
     def __init__(self, strength: float = 1.0) -> None:
         self.strength = strength
 
@@ -318,7 +328,7 @@ class Decorrelation(Penalty):
 
 
 def row_shares(record: Record) -> Float[Tensor, "row 1"]:
-    """Return the share of each row in a mean over the batch."""
+    """Return the share of each row in a mean over the batch, that of all processes."""
     features = record.features
     ones = features.new_ones(features.shape[1]) if record.weight is None else record.weight
-    return (ones / ones.sum())[:, None]
+    return (ones / record.total(ones.sum()))[:, None]

@@ -69,12 +69,13 @@ class Divergence(Penalty):
 
     def __call__(self, record: Record) -> Float[Tensor, "restart level row"]:
         latent = _latent(record)
-        parts, seen, share = latent.divergence(), latent.masks, row_shares(record)
+        parts, seen = latent.divergence(), latent.masks
         if parts.shape[-1] < seen.shape[-1]:
             seen = seen.sum(-1, keepdim=True)
         if self.free_bits:
-            rows = (share * seen.clamp_max(1)).sum(-2, keepdim=True).clamp_min(1e-12)
-            mean = (share * parts).sum(2, keepdim=True) / rows
+            share = row_shares(record)
+            rows = record.total((share * seen.clamp_max(1)).sum(-2, keepdim=True)).clamp_min(1e-12)
+            mean = record.total((share * parts).sum(2, keepdim=True)) / rows
             parts = torch.where(mean > self.free_bits * seen, parts, self.free_bits * seen)
         return self._weight(record.progress) * parts.sum(-1)
 
@@ -122,6 +123,7 @@ class TotalCorrelation(Penalty):
     """
 
     of_distribution = True
+    of_batch = True
 
     def __init__(self, strength: float = 1.0) -> None:
         self.strength = strength
@@ -166,6 +168,7 @@ class MMD(Penalty):
     """
 
     of_distribution = True
+    of_batch = True
 
     def __init__(self, strength: float = 10.0) -> None:
         self.strength = strength

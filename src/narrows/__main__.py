@@ -1,0 +1,5 @@
+"""``python -m narrows``, and ``torchrun -m narrows``."""
+
+from narrows.cli import main
+
+main()

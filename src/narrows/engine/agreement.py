@@ -1,0 +1,91 @@
+"""What processes that train one model make sure of: the same rows, settings, start and end."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from narrows import _ranks
+from narrows.engine.callbacks import Epoch
+from narrows.engine.checkpoint import described
+from narrows.engine.learner import Learner
+
+# Batches that are compared, and how far their sums may differ: machines round differently.
+_COMPARED, _TOLERANCE = 256, 1e-4
+_REMEDY = "Call fit in every process with the same rows and settings."
+
+
+def agree(
+    model: Learner,
+    batches: Sequence[Iterable[Any] | None],
+    settings: Mapping[str, Any],
+    generators: Sequence[torch.Generator],
+) -> None:
+    """Give all processes the start of the first, after making sure that they train the same.
+
+    Raises
+    ------
+    ValueError
+        If settings, rows or seeds differ between processes.
+    """
+    if _ranks.size() == 1:
+        return
+    states = b"".join(bytes(own.get_state().numpy()) for own in generators)
+    own = {"random_state": hashlib.sha256(states).hexdigest()[:16], **described(settings)}
+    every = _ranks.alike(lambda: (own, _sums_of(batches)))
+    names = [*dict.fromkeys(name for texts, _ in every for name in texts)]
+    first = every[0]
+    for number, other in enumerate(every):
+        for name in names:
+            found = [texts.get(name, "not set") for texts, _ in (first, other)]
+            if found[0] != found[1]:
+                _refuse(number, name, *found)
+        if not _close(first[1], other[1]):
+            raise ValueError(
+                f"Processes 0 and {number} have different rows, or rows in another order. {_REMEDY}"
+            )
+    _ranks.begin()
+    _ranks.take_over([*model.parameters(), *model.buffers()])
+
+
+def stopped(epoch: Epoch, callbacks: Sequence[Callable[[Epoch], str | None]]) -> bool:
+    """Return whether a callback says "stop", in any process."""
+    return any(_ranks.alike(lambda: "stop" in [callback(epoch) for callback in callbacks]))
+
+
+def _sums_of(batches: Sequence[Iterable[Any] | None]) -> list[float]:
+    """Return sums over the first batches that tell rows, and orders of them, apart."""
+    found: list[float] = []
+    for own in batches:
+        sums = [_sums(batch) for batch in islice(own or (), _COMPARED)]
+        found += [float(len(sums)), *(number for each in sums for number in each)]
+    return found
+
+
+def _sums(batch: Any) -> list[float]:
+    """Return sums over what a batch holds."""
+    if isinstance(batch, Tensor):
+        values = batch.detach().cpu().double().nan_to_num().flatten()
+        ramp = torch.linspace(0, 1, len(values), dtype=values.dtype)
+        sizes = values.abs()
+        return [float(len(values)), float(sizes.sum()), float((sizes * ramp).sum())]
+    if isinstance(batch, int | float):
+        return [float(batch)]
+    if isinstance(batch, list | tuple):
+        return [number for part in batch for number in _sums(part)]
+    return [number for part in getattr(batch, "__dict__", {}).values() for number in _sums(part)]
+
+
+def _close(one: Sequence[float], two: Sequence[float]) -> bool:
+    pairs = zip(one, two, strict=False)
+    return len(one) == len(two) and all(
+        math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) for a, b in pairs
+    )
+
+
+def _refuse(number: int, name: str, first: str, other: str) -> None:
+    raise ValueError(f"Processes 0 and {number} differ in {name}: {first} and {other}. {_REMEDY}")
