@@ -403,6 +403,29 @@ def test_info_shows_settings_and_sizes(model: narrows.HierarchicalAutoencoder) -
         assert text in shown
 
 
+def test_info_shows_how_far_a_fit_is() -> None:
+    told = ["--checkpoint", "run", "--log", "run.jsonl"]
+    succeed("fit", "X.csv", "-o", "r.safetensors", *QUICK, "--max-epochs", "7", *told)
+    (found,) = json.loads(succeed("info", "run", "--json"))["runs"]
+    log = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
+    assert [found["n_epochs"], found["max_epochs"], found["over"]] == [7, 7, True]
+    assert found["run"] == log[0]["run"]
+    assert found["validation_loss"][-1] == log[-2]["validation_loss"]
+    shown = succeed("info", "run/")
+    assert "HierarchicalAutoencoder, over" in shown
+    assert re.search(r"now, on the validation rows *\n {10}[▁-█]{8} *\n", shown)
+    for text in ("7 of 7", f"best    {found['best_loss'][0]:.4g}, epoch ", "second"):
+        assert text in shown
+    succeed("fit", "X.csv", "-o", "r.safetensors", *QUICK, "--max-epochs", "8", *told)
+    assert "2 runs, the one saved last at the end." in succeed("info", "run")
+    Path("run", "0123456789abcdef-000001.safetensors").write_bytes(b"no")
+    assert (
+        "narrows: warning: The checkpoint 'run/0123456789abcdef-000001" in run("info", "run").stderr
+    )
+    Path("bare").mkdir()
+    assert run("info", "bare").stderr == "narrows: The folder 'bare' holds no checkpoints.\n"
+
+
 @pytest.fixture
 def short_demo(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     from narrows.cli import demo
