@@ -341,6 +341,50 @@ def test_interpolate_writes_a_path(model: narrows.HierarchicalAutoencoder, kind:
     np.testing.assert_allclose(np.load("path.npy"), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("command", "hurt"),
+    [
+        ("transform", "vanished"),
+        ("transform", "damaged"),
+        ("reconstruct", "vanished"),
+        ("reconstruct", "damaged"),
+        ("score", "vanished"),
+    ],
+)
+def test_a_file_that_goes_bad_while_it_is_read_leaves_nothing(
+    command: str, hurt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    path, output = tmp_path / ("X.csv" if hurt == "vanished" else "X.h5"), tmp_path / "out.npy"
+    X = np.tile(np.load("X.npy"), (50, 1))
+    if hurt == "vanished":
+        np.savetxt(path, X, delimiter=",", header=",".join(NAMES), comments="")
+    else:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("data", data=X, chunks=(500, 4), compression="gzip")
+    output.write_bytes(b"the old one")
+    monkeypatch.setattr(_data, "_VALUES", 2000)
+    monkeypatch.setattr("narrows.data.blocks._BLOCK", 1)
+    method = "score_samples" if command == "score" else command
+    own = getattr(narrows.HierarchicalAutoencoder, method)
+
+    def hurting(self: object, *arguments: object, **more: object) -> object:
+        if hurt == "vanished":
+            path.unlink(missing_ok=True)
+        else:
+            content = bytearray(path.read_bytes())
+            content[-2000:] = bytes(2000)
+            path.write_bytes(content)
+        return own(self, *arguments, **more)
+
+    monkeypatch.setattr(narrows.HierarchicalAutoencoder, method, hurting)
+    result = run(command, "m.safetensors", str(path), "-o", str(output))
+    assert result.exit_code == 2
+    assert re.fullmatch(rf"narrows: [^\n]*{path}[^\n]*\n", result.stderr)
+    assert output.read_bytes() == b"the old one"
+    assert not [each for each in tmp_path.iterdir() if each not in (path, output)]
+
+
 def test_score_prints_levels_and_writes_rows(model: narrows.HierarchicalAutoencoder) -> None:
     arguments = ["score", "m.safetensors", "X.csv", "-o", "scores.npy"]
     found, X = json.loads(succeed(*arguments, "--json")), "X.csv"
