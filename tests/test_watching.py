@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from helpers import estimators, quick, short_name, table
 from narrows import (
+    L1,
     AdversarialAutoencoder,
     Autoencoder,
     Checkpoint,
@@ -98,6 +99,15 @@ def test_terms_of_the_objective_add_up_to_the_train_loss():
     told = next(line for line in lines() if line["event"] == "epoch")
     assert set(told["terms"]) == {"reconstruction", "critic", "adversarial"}
     assert told["train_loss"] == told["terms"]["reconstruction"]
+
+
+def test_terms_of_one_name_are_told_apart():
+    callbacks = [JsonLog("run.jsonl")]
+    penalties = [L1(0.01), L1(0.1)]
+    model = Autoencoder(**quick(callbacks=callbacks, penalties=penalties)).fit(table())
+    assert lines()[0]["terms"] == ["reconstruction", "l1", "l1 2"]
+    last = lines()[-2]["terms"]
+    np.testing.assert_allclose([*last.values()], model.history_["train_loss"][-1], rtol=1e-6)
 
 
 def test_layers_and_fits_follow_one_another():

@@ -127,7 +127,7 @@ class Watch:
         self._callbacks = callbacks
         self._begun: list[Watcher] = []
         self._run = run
-        self._terms = tuple(name for own in names for name in own)
+        self._terms = _distinct([name for own in names for name in own])
         self._n_objective = len(names[0])
         self._max_epochs = max_epochs
         self._reason = "callback"
@@ -196,6 +196,13 @@ class Watch:
             saver.settings or described(settings),
             versions(),
         )
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names, of which those that came before have a number."""
+    earlier = [names[:place].count(name) for place, name in enumerate(names)]
+    pairs = zip(names, earlier, strict=True)
+    return tuple(f"{name} {count + 1}" if count else name for name, count in pairs)
 
 
 def versions() -> dict[str, str]:
