@@ -386,6 +386,27 @@ def test_mlflow_uses_the_run_that_is_open(mlflow):
     assert found.data.metrics["learning_rate"] > 0
 
 
+def test_an_mlflow_that_cannot_be_reached_is_refused(mlflow):
+    model = Autoencoder(**quick(callbacks=[MLflow("spectra", "nowhere://")]))
+    message = (
+        r"^MLflow cannot begin a run: [^\n]* a database of one's own needs pip install mlflow\.$"
+    )
+    with pytest.raises(ConnectionError, match=message):
+        model.fit(table())
+
+
+@pytest.mark.filterwarnings("ignore:.*filesystem tracking backend")
+def test_an_mlflow_that_goes_away_leaves_the_fit(mlflow, monkeypatch):
+    def gone(*args, **kwargs):
+        raise mlflow.exceptions.MlflowException("The server is gone.")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_metric", gone)
+    message = r"^MLflow lacks part of the fit: The server is gone\. Training goes on\.$"
+    with pytest.warns(UserWarning, match=message):
+        model = Autoencoder(**quick(callbacks=[MLflow("spectra")])).fit(table())
+    assert model.n_iter_ == 5
+
+
 @pytest.mark.parametrize(("watcher", "name"), [(TensorBoard, "tensorboard"), (MLflow, "mlflow")])
 def test_a_missing_extra_is_named(watcher, name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)

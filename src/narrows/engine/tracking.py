@@ -78,9 +78,11 @@ class TensorBoard(Watcher):
 class MLflow(Watcher):
     """Keeps settings, losses, learning rate and seconds by epoch as a run of MLflow.
 
-    Needs ``pip install 'narrows[track]'``. Within ``with mlflow.start_run():`` that run is used and
-    stays open; else each run of the fit has one, and one that goes on from a checkpoint goes on in
-    its own, without the epochs that it takes again.
+    Needs ``pip install 'narrows[track]'``, which is enough for a server; a database of one's own
+    needs ``pip install mlflow``. Within ``with mlflow.start_run():`` that run is used and stays
+    open; else each run of the fit has one, and one that goes on from a checkpoint goes on in its
+    own, without the epochs that it takes again. A server that goes away is warned of, and the fit
+    goes on.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ class MLflow(Watcher):
     Examples
     --------
     >>> from narrows import Autoencoder, MLflow, Training
-    >>> training = Training(callbacks=[MLflow("spectra", "sqlite:///runs.db")])
+    >>> training = Training(callbacks=[MLflow("spectra", "http://localhost:5000")])
     >>> model = Autoencoder(2, training=training)
     """
 
@@ -111,28 +113,19 @@ class MLflow(Watcher):
         ------
         MissingExtraError
             If mlflow is not installed.
-        mlflow.exceptions.MlflowException
-            If the server cannot be reached.
+        ConnectionError
+            If the server cannot be reached, or the database not be opened.
         """
         mlflow = require("mlflow", "track")
-        self._client: Any = mlflow.MlflowClient(self.tracking_uri)
-        active = mlflow.active_run()
-        self._own = active is None
-        self._id = active.info.run_id if active is not None else self._found(mlflow, start)
-        metrics = self._client.get_run(self._id).data.metrics
-        past = self._client.get_metric_history(self._id, "seconds") if "seconds" in metrics else []
-        self._done = max((each.step for each in past), default=0) if start.n_done else 0
-        if start.n_done:
-            return
-        parameter = require("mlflow.entities", "track").Param
-        told = {"estimator": start.estimator, "random_state": start.random_state, **start.settings}
-        given = [
-            parameter(_key(name), str(value)[:_LONGEST]) for name, value in told.items() if name
-        ]
-        known = self._client.get_run(self._id).data.params
-        new = [each for each in given if each.key not in known]
-        for first in range(0, len(new), _AT_ONCE):
-            self._client.log_batch(self._id, params=new[first : first + _AT_ONCE])
+        try:
+            self._open(mlflow, start)
+        except mlflow.exceptions.MlflowException as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise ConnectionError(
+                f"MLflow cannot begin a run: {reason}. Write MLflow(tracking_uri="
+                "'http://localhost:5000') of a server that runs; a database of one's own needs "
+                "pip install mlflow."
+            ) from error
 
     def __call__(self, epoch: Epoch) -> None:
         """Add an epoch."""
@@ -158,6 +151,24 @@ class MLflow(Watcher):
             yield
         except require("mlflow", "track").exceptions.MlflowException as error:
             warnings.warn(f"MLflow lacks part of the fit: {error} Training goes on.", stacklevel=5)
+
+    def _open(self, mlflow: Any, start: Start) -> None:
+        """Take up a run, and note its settings if it is new."""
+        self._client: Any = mlflow.MlflowClient(self.tracking_uri)
+        active = mlflow.active_run()
+        self._own = active is None
+        self._id = active.info.run_id if active is not None else self._found(mlflow, start)
+        metrics = self._client.get_run(self._id).data.metrics
+        past = self._client.get_metric_history(self._id, "seconds") if "seconds" in metrics else []
+        self._done = max((each.step for each in past), default=0) if start.n_done else 0
+        if start.n_done:
+            return
+        told = {"estimator": start.estimator, "random_state": start.random_state, **start.settings}
+        named = {_key(name): str(value)[:_LONGEST] for name, value in told.items() if name}
+        known = self._client.get_run(self._id).data.params
+        new = [mlflow.entities.Param(*pair) for pair in named.items() if pair[0] not in known]
+        for first in range(0, len(new), _AT_ONCE):
+            self._client.log_batch(self._id, params=new[first : first + _AT_ONCE])
 
     def _found(self, mlflow: Any, start: Start) -> str:
         """Return the id of the run of that name, or of a new one."""
