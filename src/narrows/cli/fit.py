@@ -1,5 +1,6 @@
 """``narrows fit``."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,11 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Refuse to begin anew where there is no checkpoint.")
 ]
 
+Log = Annotated[
+    str | None,
+    typer.Option("--log", metavar="FILE", help="Add a line of JSON for each epoch to this file."),
+]
+
 
 def fit(
     data: Data,
@@ -41,6 +47,7 @@ def fit(
     validation_target: ValidationTarget = None,
     checkpoint: Checkpoint = None,
     resume: Resume = False,
+    log: Log = None,
     as_json: Json = False,
     **settings: Any,
 ) -> None:
@@ -54,7 +61,7 @@ def fit(
     --------
     $ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
     $ narrows fit run1.npy run2.npy --training.split blocks --n-init 8 -o model.safetensors
-    $ narrows fit big.npy --checkpoint run/ --random-state 0 -o model.safetensors
+    $ narrows fit big.npy --checkpoint run/ --log run.jsonl -o model.safetensors
     $ narrows fit counts.parquet --likelihood negative_binomial -o model.safetensors
     $ narrows fit data.npz:X --model Autoencoder --penalties l1 --penalties.l1.strength 0.01 \
           --architecture.dropout 0.1 --training.patience 50 -o model.safetensors
@@ -64,6 +71,7 @@ def fit(
 
     estimator = _models.estimator(model, _models.values(settings))
     _keep_checkpoints(estimator, checkpoint, resume)
+    _keep_log(estimator, log)
     material = _data.material(data, target, sample_weight, groups)
     train, test = material.split(estimator, test_fraction)
     given = _validation(validation, validation_target, target)
@@ -94,6 +102,18 @@ def _keep_checkpoints(estimator: Any, folder: str | None, resume: bool) -> None:
     training.set_params(checkpoint=Checkpoint(folder, resume=resume or None))
     seed = 0 if estimator.random_state is None else estimator.random_state
     estimator.set_params(training=training, random_state=seed)
+
+
+def _keep_log(estimator: Any, path: str | None) -> None:
+    """Let the epochs of a fit be written down."""
+    from narrows import JsonLog, Training
+
+    if path is None:
+        return
+    if not Path(path).resolve().parent.is_dir():
+        raise FileNotFoundError(f"Cannot write '{path}': there is no folder '{Path(path).parent}'.")
+    training = estimator.training or Training()
+    estimator.set_params(training=training.set_params(callbacks=[JsonLog(path)]))
 
 
 def _validation(path: str | None, target_path: str | None, target: str | None) -> Any:

@@ -2,20 +2,38 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from narrows.cli import _results, _show
-from narrows.cli._arguments import Json, ModelFile
+import typer
+
+from narrows.cli import _progress, _results, _show
+from narrows.cli._arguments import Json
+
+Subject = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="File written by narrows fit, or the folder of its --checkpoint.",
+        show_default=False,
+    ),
+]
 
 
-def info(model: ModelFile, as_json: Json = False) -> None:
+def info(model: Subject, as_json: Json = False) -> None:
     """Print what a model file holds: sizes, what was explained, settings.
+
+    Of a folder of checkpoints it prints how far the fit is: epochs, losses, time left, and when it
+    was saved, while it goes on and after.
 
     Examples
     --------
     $ narrows info model.safetensors
     $ narrows info model.safetensors --json
+    $ narrows info run/
     """
+    if Path(model).is_dir():
+        _progress.show(model, as_json=as_json)
+        return
     import narrows
     from narrows.persist import describe
 

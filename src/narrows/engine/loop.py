@@ -19,6 +19,7 @@ from narrows.engine.run import Run
 from narrows.engine.saver import Saver
 from narrows.engine.schedule import schedule
 from narrows.engine.training import Training
+from narrows.engine.watching import Watch
 
 
 def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:
@@ -91,10 +92,12 @@ def fit(
     patience = None if keeps_last else settings.patience
     run = Run(model, players, start, patience, generator, noise)
     own = {"max_epochs": max_epochs, "learning_rate": learning_rate, "training": settings.decisive}
-    history, saver = run.history, Saver(settings.checkpoint, {**own, **identity})
+    own |= identity
+    history, saver = run.history, Saver(settings.checkpoint, own)
+    watch = Watch(callbacks, run, [phase.names for phase in phases], max_epochs)
     settled = math.ceil(model.settled * max_epochs)
     try:
-        with saver.watching(run, (train, validation)):
+        with saver.watching(run, (train, validation)), watch.over(saver, own, len(train)):
             while not run.over and run.n_epochs < max_epochs:
                 losses = _trained(run, train, settings.lr_schedule, max_epochs, saver)
                 if (lost := _bury(run, losses)) is not None:
@@ -106,8 +109,7 @@ def fit(
                 rate = players[0].optimizer.param_groups[0]["lr"]
                 number = run.close_epoch(mean, held, rate)
                 tired = run.best.update(held.nan_to_num(math.inf, math.inf), number, settled)
-                epoch = Epoch(number, max_epochs, objective, held, rate, model)
-                stop = "stop" in [callback(epoch) for callback in callbacks]
+                stop = watch.epoch()
                 run.over = tired or number == max_epochs
                 saver.epoch(run, stop or run.over)
                 if stop:
@@ -127,6 +129,7 @@ def fit(
         history.best_epoch, history.best_loss = run.best.epoch, run.best.loss
         if keeps_last:
             _count_last(history, whole)
+        watch.end(history)
     return history
 
 

@@ -16,10 +16,22 @@ from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.views import Rows
 from narrows.estimators import _fitting, _guards, _imputing, _rows
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._conditions import Conditions
 from narrows.model import Model
 from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
+
+
+def _no_codes(estimator: "Coding") -> Array:
+    layout = estimator._model.blueprint.layout
+    pairs = estimator.circular_output == "cos_sin"
+    n_columns = layout.n_features if pairs else layout.n_components
+    return np.empty((0, n_columns), estimator._number)
+
+
+def _no_rows(estimator: "Coding") -> Array:
+    return np.empty((0, *estimator._target_shape), estimator._number)
 
 
 class Coding(TransformerMixin, ABC):
@@ -42,12 +54,14 @@ class Coding(TransformerMixin, ABC):
     def fit(self, X: Any, y: Any = None, *, condition: Any = None) -> Any:
         """Learn a code of the rows of X."""
 
+    @over_chunks(_no_codes)
     def transform(self, X: Any, *, condition: Any = None) -> Float[np.ndarray, "row code"]:
         """Return the codes of rows; angles in radians for circular components.
 
         Draws nothing, and does not depend on how rows are batched, to rounding. Sequences may be
         longer than those of `fit`. A condition is passed as to `fit`, here as everywhere: one row
-        of it for each row, or a single one for all.
+        of it for each row, or a single one for all. Of a Dask array the codes are one, computed
+        when it is; so it is with `inverse_transform`, `reconstruct` and `score_samples`.
         """
         layout = self._model_of(self).blueprint.layout
         view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
@@ -60,6 +74,7 @@ class Coding(TransformerMixin, ABC):
         self.fit(X, y, condition=condition, **fit_params)
         return self.transform(X, condition=condition)
 
+    @over_chunks(_no_rows, codes=True)
     def inverse_transform(
         self, Z: Any, level: int | None = None, *, condition: Any = None
     ) -> Array:
@@ -113,6 +128,7 @@ class Coding(TransformerMixin, ABC):
             ]
         return torch.cat(parts, 2)[0, -1]
 
+    @over_chunks(_no_rows)
     def reconstruct(
         self, X: Any, level: int | None = None, *, condition: Any = None
     ) -> Array | list[Array]:

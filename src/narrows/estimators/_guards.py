@@ -31,7 +31,7 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
     """Leave a fitted estimator as it was if it cannot be fitted again; all within is one fit."""
     before = dict(estimator.__dict__)
     try:
-        with one_fit():
+        with one_fit(estimator):
             yield
     except BaseException:
         estimator.__dict__.clear()

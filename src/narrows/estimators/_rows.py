@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from narrows._types import Array
 from narrows.data import sequences
-from narrows.data.arrays import ArraySource, SparseSource
+from narrows.data.arrays import ArraySource, SparseSource, refuse_lazy
 from narrows.data.source import Source, source
 from narrows.data.split import split_rows
 from narrows.engine.training import Training
@@ -34,6 +34,7 @@ def rows_of(estimator: Any, X: Any, *, reset: bool, sequential: bool = False) ->
     With `reset`, the estimator learns the number and names of the features; without, X must
     have them. If `sequential`, a list of arrays has one row per array.
     """
+    refuse_lazy(X)
     if sequences.listed(X):
         X = sequences.Sequences(X) if sequential else list(X)
     if _is_tabular(X):

@@ -23,6 +23,7 @@ from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.estimators import _checks, _fitting, _guards, _labels
 from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._conditions import Column, Conditions
 from narrows.estimators._settings import Settings
 from narrows.estimators._starting import start_as_pca
@@ -36,6 +37,10 @@ _AGAINST_COLLAPSE = (
     "That is right where the class tells all; else write noise='learned' or a smaller noise, or a "
     "larger max_epochs."
 )
+
+
+def _no_shares(estimator: "SemiSupervisedClassifier") -> Array:
+    return np.empty((0, len(estimator.classes_)), estimator.autoencoder_._number)
 
 
 class SemiSupervisedClassifier(
@@ -110,6 +115,7 @@ class SemiSupervisedClassifier(
         _guards.refuse_failure(history)
         return self
 
+    @over_chunks(_no_shares)
     def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
         """Return the probability of every class, q(y | x); with features, of their locations.
 
@@ -132,6 +138,7 @@ class SemiSupervisedClassifier(
         check_is_fitted(self)
         return self._shares(self._read(X))
 
+    @over_chunks(lambda self: self.classes_[:0])
     def predict(self, X: Any) -> Array:
         """Return the most probable class of each row.
 

@@ -27,11 +27,12 @@ from sklearn.utils.validation import (
 from torch import nn
 
 from narrows._types import Array
-from narrows.data.arrays import ArraySource
+from narrows.data.arrays import ArraySource, in_chunks
 from narrows.data.source import Source, source
 from narrows.data.views import Rows
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._spread import draws, innermost, normal_draws, tells_deviation
 from narrows.estimators.autoencoder import Autoencoder
 from narrows.estimators.module_regressor import ModuleRegressor
@@ -346,8 +347,17 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
             If the regressor tells no spread; the message says which do.
         """
         check_is_fitted(self)
-        mean = self._decoded(self._codes(self.regressor_.predict(X)))
+        if return_std and in_chunks(X):
+            raise ValueError(
+                "return_std=True takes rows in memory, and X is a Dask array. Leave return_std out."
+            )
+        mean = self._means(X)
         return (mean, self._deviation(X)) if return_std else mean
+
+    @over_chunks(lambda self: np.empty((0, *self._shape)))
+    def _means(self, X: Any) -> Array:
+        """Return the decoded means of the codes."""
+        return self._decoded(self._codes(self.regressor_.predict(X)))
 
     def _codes(self, targets: Array) -> Float[np.ndarray, "row feature"]:
         """Return codes, pairs of any length among them, from weighted standardised ones."""
