@@ -140,8 +140,9 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             self.phases_ = settings.choice.schedule.start(model, recipe, task, children[1:])
             history = settings.choice.schedule.tune(model, recipe, task, children[1:])
         self._keep(model, history, task)
-        for warn in (_guards.warn_collapse, _guards.warn_told_apart):
-            warn(self._model, task.train[: _fitting.EVALUATION_ROWS])
+        _guards.warn_collapse(self._model, task.train[: _fitting.EVALUATION_ROWS])
+        if history.failure is None:
+            _guards.warn_told_apart(self._model, task.judged)
         return history
 
     def partial_fit(

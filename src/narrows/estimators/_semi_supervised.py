@@ -295,7 +295,8 @@ class SemiSupervisedClassifier(
         self._keep(inner, learner, history, rows, parts)
         some = self._conditioned(rows[: _fitting.EVALUATION_ROWS])
         _guards.warn_collapse(inner._model, some, _AGAINST_COLLAPSE)
-        _guards.warn_told_apart(inner._model, some)
+        if history.failure is None:
+            _guards.warn_told_apart(inner._model, some)
         return history
 
     def _known(
