@@ -122,9 +122,8 @@ def generative_precision_recall(
     if not 1 <= n_neighbors <= most:
         raise ValueError(
             f"n_neighbors is {n_neighbors}, real has {len(rows)} rows and generated "
-            f"{len(others)}. Write "
-            + (f"a whole number from 1 to {most}" if most >= 1 else "more rows")
-            + "."
+            f"{len(others)}. "
+            + (f"Write a whole number from 1 to {most}." if most >= 1 else "Pass more rows.")
         )
     radius, other_radius = _squared_radii(rows, n_neighbors), _squared_radii(others, n_neighbors)
     n_balls = np.zeros(len(others), dtype=np.int64)

@@ -301,9 +301,8 @@ def _check(X: np.ndarray, Z: np.ndarray) -> None:
 def _check_neighbours(n_neighbors: int, n_rows: int, most: int) -> None:
     if not 1 <= n_neighbors <= most:
         raise ValueError(
-            f"n_neighbors is {n_neighbors}, X has {n_rows} rows. Write "
-            + (f"a whole number from 1 to {most}" if most >= 1 else "more rows")
-            + "."
+            f"n_neighbors is {n_neighbors}, X has {n_rows} rows. "
+            + (f"Write a whole number from 1 to {most}." if most >= 1 else "Pass more rows.")
         )
 
 

@@ -128,9 +128,12 @@ def two_sample_auc(
     most = min(len(rows), len(others)) // 2
     if not 2 <= n_folds <= most:
         raise ValueError(
-            f"n_folds is {n_folds}, real has {len(rows)} rows and generated {len(others)}. Write "
-            + (f"a whole number from 2 to {most}" if most >= 2 else "at least 4 rows of each")
-            + "."
+            f"n_folds is {n_folds}, real has {len(rows)} rows and generated {len(others)}. "
+            + (
+                f"Write a whole number from 2 to {most}."
+                if most >= 2
+                else "Pass at least 4 rows of each."
+            )
         )
     if classifier is None:
         learnt = min(len(rows), len(others)) * (n_folds - 1) // n_folds
