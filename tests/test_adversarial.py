@@ -315,6 +315,20 @@ def test_draws_have_their_distribution():
         np.testing.assert_allclose(np.corrcoef(found.T), np.eye(3), atol=0.03)
 
 
+@pytest.mark.parametrize("prior", [*PRIORS, MixtureSampler(3, 1.0, 0.2)])
+@pytest.mark.parametrize("n_components", [2, 3])
+def test_numbers_make_codes_of_the_same_distribution(prior, n_components):
+    sampler, generator = resolve("sampler", prior), torch.Generator().manual_seed(0)
+    n_normal, n_uniform = sampler.sizes(n_components)
+    normal = torch.randn(4000, n_normal, generator=generator)
+    made = sampler.made(normal, torch.rand(4000, n_uniform, generator=generator))
+    drawn = sampler(4000, n_components, generator)
+    for one, other in zip(made.T, drawn.T, strict=True):
+        assert stats.ks_2samp(one, other).pvalue > 1e-3
+    same = narrows.metrics.mmd(made[:1000].numpy(), drawn[:1000].numpy(), random_state=0)
+    assert same.p_value > 0.01
+
+
 def test_rings_are_shells():
     n = 20_000
     for n_components in (2, 4):

@@ -1,5 +1,6 @@
 """Conditions: what is known of rows besides, read by encoder and decoder."""
 
+import json
 import pickle
 import re
 
@@ -321,14 +322,37 @@ def test_passes_and_files_keep_it(tmp_path):
     assert [column["name"] for column in described] == ["kind", "energy"]
 
 
-def test_graphs_refuse_it(fitted, tmp_path):
+def test_graphs_read_it(fitted):
+    graphs = pytest.importorskip("narrows.export._graph")
+    kinds, first = C.kind.to_numpy()[:7], fitted._conditions.columns[0].categories
+    numbers = np.column_stack([kinds[:, None] == np.array(first), C.energy[:7]]).astype("float32")
+    codes = fitted.transform(X[:7], condition=C[:7])
+    expected = {
+        "encoder": codes,
+        "decoder": fitted.inverse_transform(codes, condition=C[:7]),
+        "reconstruction": fitted.reconstruct(X[:7], condition=C[:7]),
+        "score": fitted.score_samples(X[:7], condition=C[:7]),
+        "sampler": fitted.inverse_transform(codes, condition=C[:7]),  # standard normal prior
+    }
+    given = {"rows": X[:7], "codes": codes, "noise": codes, "condition": numbers}
+    for name, values in expected.items():
+        graph = graphs.Graph(fitted, (graphs.PARTS[name],), None, torch.float64).eval()
+        assert list(graph.inputs)[-1] == "condition"
+        with torch.no_grad():
+            (found,) = graph(*(torch.as_tensor(given[one]) for one in graph.inputs))
+        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_written_graph_names_its_condition(fitted, tmp_path):
+    onnx = pytest.importorskip("onnx")
     export = pytest.importorskip("narrows.export.onnx").export
-    message = (
-        "The model was fitted with a condition, which graphs do not read. Export a model of its "
-        "own for each category, or call it in Python."
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        export(fitted, tmp_path / "m.onnx")
+    assert export(fitted, tmp_path / "m.onnx")["codes"] < 1e-5
+    (fact,) = [
+        json.loads(each.value)
+        for each in onnx.load(tmp_path / "m.onnx").metadata_props
+        if each.key == "condition"
+    ]
+    assert [column["name"] for column in fact] == ["kind", "energy"]
 
 
 MISSING = (

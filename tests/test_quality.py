@@ -460,8 +460,7 @@ def test_round_trip_errors():
     with pytest.raises(ValueError, match=sentence(message)):
         round_trip((np.copy, lambda X: X[:, :1]), Z)
     message = (
-        "model is 3. Pass a fitted model with inverse_transform and transform, "
-        "or (decode, encode)."
+        "model is 3. Pass a fitted model with inverse_transform and transform, or (decode, encode)."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         round_trip(3, Z)

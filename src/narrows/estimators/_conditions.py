@@ -144,6 +144,24 @@ class Conditions:
         found = np.hstack([column.encoded(values) for column, values in pairs])
         return torch.as_tensor(found, dtype=dtype).expand(n_rows, -1)
 
+    def centre_and_width(self) -> tuple[Array, Array]:
+        """Return what the numbers of amounts are scaled by; 0 and 1 for those of categories."""
+        of_columns = [(np.full(c.size, c.centre), np.full(c.size, c.width)) for c in self.columns]
+        centre, width = zip(*of_columns, strict=True)
+        return np.concatenate(centre), np.concatenate(width)
+
+    def named(self, numbers: Float[np.ndarray, "row size"]) -> dict[str, list[Any]]:
+        """Return columns by name from a one in the column of each category, and amounts."""
+        found, first = {}, 0
+        for column in self.columns:
+            own = numbers[:, first : first + column.size]
+            known = column.categories
+            found[column.name] = (
+                own[:, 0].tolist() if known is None else [known[i] for i in own.argmax(1)]
+            )
+            first += column.size
+        return found
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return the columns as names, numbers and lists."""
         return [asdict(column) for column in self.columns]
