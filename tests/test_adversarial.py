@@ -528,7 +528,12 @@ def test_a_file_holds_sampler_and_critic(prior, tmp_path):
 def test_a_file_holds_no_sampler_of_ones_own(tmp_path):
     X = table()
     model = fitted(X, prior=shifted)
-    model.save(tmp_path / "model.safetensors")
+    lost = (
+        "No file holds Python code: prior=shifted is left out. Codes and scores do not need it; to "
+        "draw or to train after load, write model.set_params(prior=shifted)."
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(lost)}$"):
+        model.save(tmp_path / "model.safetensors")
     twin = narrows.load(tmp_path / "model.safetensors")
     same_bits(twin.transform(X), model.transform(X))
     same_bits(twin.critic_score(X), model.critic_score(X))
@@ -643,6 +648,14 @@ def test_bad_settings(case):
     settings, kind, sentence = REFUSED[case]
     with says(sentence, kind):
         fitted(**settings)
+
+
+def test_a_prior_that_takes_no_generator():
+    def single(n):
+        return np.zeros((n, 2))
+
+    with says(f"The prior single does not take a number and a numpy Generator. {WRITE}", TypeError):
+        fitted(prior=single)
 
 
 def test_a_sampler_that_fails_later_says_so():

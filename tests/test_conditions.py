@@ -291,6 +291,35 @@ def test_names_of_columns_are_text_and_single_rows_need_none(fitted, tmp_path):
     assert (one == fitted.sample(2, condition=named, random_state=0)).all()
 
 
+def test_whole_numbers_that_are_many_are_warned_of():
+    sentence = (
+        "The column 0 of the condition holds 400 different whole numbers, and each is a category. "
+        "If they are amounts, write condition.astype(float)."
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}$"):
+        Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=np.arange(N))
+    for quiet in (np.arange(N) % 50, np.arange(N).astype(str), np.arange(N) * 1.0):
+        Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=quiet)
+    declared = pd.DataFrame({"run": pd.Categorical(np.arange(N))})
+    Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=declared)
+
+
+@pytest.mark.parametrize("amount", [99.0, -99.0])
+def test_amounts_far_from_those_of_the_fit_are_warned_of(amount, tmp_path):
+    model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=ENERGY)
+    model.save(tmp_path / "m.safetensors")
+    sentence = (
+        f"The column 0 of the condition is {amount:g} in row 2, far from those of the fit, "
+        f"{ENERGY.min():g} to {ENERGY.max():g}: what comes of it is a guess. Fit with such rows, "
+        "or check the unit."
+    )
+    for each in (model, narrows.load(tmp_path / "m.safetensors")):
+        with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}$"):
+            each.transform(X[:4], condition=[ENERGY[0], ENERGY[1], amount, ENERGY[3]])
+        beside = ENERGY.max() + 0.9 * np.ptp(ENERGY)
+        each.transform(X[:4], condition=[beside] * 4)
+
+
 def test_declared_categories_may_be_floats():
     known = pd.DataFrame({"grade": pd.Categorical(RNG.integers(3, size=N).astype(float))})
     model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=known)
@@ -430,7 +459,7 @@ MISSING = (
         (
             lambda m: (
                 Autoencoder(1, max_epochs=1)
-                .fit(X, condition=np.arange(N))
+                .fit(X, condition=np.arange(N) % 40)
                 .transform(X, condition=2.5)
             ),
             "The category 2.5 in row 0, column 0 of the condition, is not one of the fit: 0, 1, 2, "

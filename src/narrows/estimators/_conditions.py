@@ -1,5 +1,7 @@
 """Conditions: what is known of rows besides their values, as numbers that networks read."""
 
+import math
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -13,6 +15,7 @@ from torch import Tensor
 from narrows._types import Array
 
 _MOST_NAMED = 5
+_MOST_CATEGORIES = 50
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,16 @@ class Column:
         Mean and standard deviation of numbers.
     categories : tuple or None
         Names or numbers, in order; None if the column is of numbers on a scale.
+    low, high : float
+        Least and largest number of the fit.
     """
 
     name: str
     centre: float = 0.0
     width: float = 1.0
     categories: tuple[str | int | float, ...] | None = None
+    low: float = -math.inf
+    high: float = math.inf
 
     @property
     def size(self) -> int:
@@ -53,12 +60,15 @@ class Column:
         _refuse_missing(name, values)
         if declared or not all(isinstance(value, float) for value in values):
             known = {_category(name, row, value) for row, value in enumerate(values)}
+            if not declared:
+                _warn_counted(name, known)
             return cls(name, categories=tuple(sorted(known, key=lambda c: (str(type(c)), c))))
         numbers = np.array(values)
         centre = np.average(numbers, weights=weight)
         width = np.average((numbers - centre) ** 2, weights=weight) ** 0.5
         varies = numbers.max() > numbers.min() and width > 0
-        return cls(name, float(centre), float(width) if varies else 1.0)
+        low, high = float(numbers.min()), float(numbers.max())
+        return cls(name, float(centre), float(width) if varies else 1.0, None, low, high)
 
     def encoded(self, values: list[Any]) -> Float[np.ndarray, "row size"]:
         """Return values as numbers: scaled, or a one in the column of their category."""
@@ -70,7 +80,9 @@ class Column:
                         f"The column {self.name} of the condition holds numbers, but row {row} is "
                         f"{value!r}. Pass a number."
                     )
-            return (np.array(values, dtype=np.float64)[:, None] - self.centre) / self.width
+            numbers = np.array(values, dtype=np.float64)
+            self._warn_far(numbers)
+            return (numbers[:, None] - self.centre) / self.width
         place = {category: i for i, category in enumerate(self.categories)}
         found = []
         for row, value in enumerate(values):
@@ -81,6 +93,18 @@ class Column:
                 )
             found.append(place[value])
         return np.eye(len(place))[found]
+
+    def _warn_far(self, numbers: Float[np.ndarray, " row"]) -> None:
+        """Warn of amounts farther from those of the fit than these are from one another."""
+        beyond = np.maximum(self.low - numbers, numbers - self.high)
+        row = int(beyond.argmax()) if len(numbers) else 0
+        if len(numbers) and beyond[row] > max(self.high - self.low, self.width):
+            warnings.warn(
+                f"The column {self.name} of the condition is {numbers[row]:g} in row {row}, far "
+                f"from those of the fit, {self.low:g} to {self.high:g}: what comes of it is a "
+                "guess. Fit with such rows, or check the unit.",
+                stacklevel=6,
+            )
 
     def _named(self) -> str:
         known = [repr(category) for category in self.categories or ()]
@@ -164,7 +188,10 @@ class Conditions:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the columns as names, numbers and lists."""
-        return [asdict(column) for column in self.columns]
+        return [
+            {name: value for name, value in asdict(column).items() if _finite(value)}
+            for column in self.columns
+        ]
 
     @classmethod
     def from_json(cls, columns: list[dict[str, Any]]) -> Self:
@@ -182,7 +209,10 @@ class Conditions:
             if not (plain and isinstance(column["name"], str) and float(column["width"]) > 0):
                 raise ValueError(f"The column {column['name']!r} of the condition is not one.")
             categories = None if known is None else tuple(known)
-            found.append(Column(column["name"], column["centre"], column["width"], categories))
+            ends = column.get("low", -math.inf), column.get("high", math.inf)
+            found.append(
+                Column(column["name"], column["centre"], column["width"], categories, *ends)
+            )
         return cls(tuple(found))
 
 
@@ -252,6 +282,20 @@ def _refuse_missing(name: str, values: list[Any]) -> None:
                 f"The column {name} of the condition is {value!r} in row {row}. Fill it, or drop "
                 "the row."
             )
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _warn_counted(name: str, known: Collection[Any]) -> None:
+    """Warn of whole numbers so many that they are more likely amounts than categories."""
+    if len(known) > _MOST_CATEGORIES and all(type(value) is int for value in known):
+        warnings.warn(
+            f"The column {name} of the condition holds {len(known)} different whole numbers, and "
+            "each is a category. If they are amounts, write condition.astype(float).",
+            stacklevel=7,
+        )
 
 
 def _category(name: str, row: int, value: Any) -> str | int | float:

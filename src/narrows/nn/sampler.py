@@ -4,6 +4,7 @@ A sampler needs no density. It draws codes of K components, circular ones as ang
 each restart from its own generator.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -235,6 +236,16 @@ class CustomSampler(Sampler):
         self.function = function
 
     def check(self, n_components: int) -> None:
+        try:
+            inspect.signature(self.function).bind(5, None)
+        except TypeError:
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            raise TypeError(
+                f"The prior {name} does not take a number and a numpy Generator. Write "
+                f"lambda n, rng: rng.normal(size=(n, {n_components})), say."
+            ) from None
+        except ValueError:  # built-in functions have no signature
+            pass
         self(5, n_components, torch.Generator().manual_seed(0))
 
     def __call__(self, n: int, n_components: int, generator: torch.Generator) -> Codes:
