@@ -27,6 +27,7 @@ from narrows import (
     VariationalAutoencoder,
 )
 from narrows.data.batches import Batch
+from narrows.data.columns import columns
 from narrows.parts import PARTS
 
 RNG = np.random.default_rng(0)
@@ -289,6 +290,41 @@ def test_names_of_columns_are_text_and_single_rows_need_none(fitted, tmp_path):
     assert (one == fitted.sample(2, condition=list(C.iloc[3]), random_state=0)).all()
     named = {"energy": C.energy[3], "kind": C.kind[3]}
     assert (one == fitted.sample(2, condition=named, random_state=0)).all()
+
+
+def test_files_hold_conditions(fitted, tmp_path):
+    path = tmp_path / "known.csv"
+    C.assign(run=np.arange(N) % 3).to_csv(path, index=False)
+    model = VariationalAutoencoder(1, max_epochs=1, random_state=0)
+    twin = pickle.loads(pickle.dumps(model)).fit(X, condition=f"{path}:kind,run")
+    model.fit(X, condition=C[["kind"]].assign(run=np.arange(N) % 3))
+    assert twin._conditions == model._conditions
+    assert [column.size for column in twin._conditions.columns] == [3, 3]
+    expected = fitted.transform(X, condition=C)
+    np.testing.assert_array_equal(fitted.transform(X, condition=f"{path}:energy,kind"), expected)
+    np.save(tmp_path / "energy.npy", ENERGY)
+    amounts = Autoencoder(1, max_epochs=1).fit(X, condition=tmp_path / "energy.npy")
+    assert amounts._conditions.columns[0].centre == pytest.approx(ENERGY.mean())
+    with pytest.raises(ValueError, match="no column") as caught:
+        fitted.transform(X, condition=f"{path}:spin")
+    assert str(caught.value) == (
+        f"'{path}' has no column 'spin'. Write one of 'kind', 'energy', 'run'."
+    )
+
+
+def test_kinds_of_columns_in_a_text_table(tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("name\tn\tx\tmixed\na\t1\t1\t1\nb\t-2\t2.5\tu\n")
+    expected = {"name": ["a", "b"], "n": [1, -2], "x": [1.0, 2.5], "mixed": ["1", "u"]}
+    assert columns(path) == expected
+    path.write_text("1\t2.5\n\n2\t\n")
+    assert columns(path) == {"0": [1, 2], "1": [2.5, None]}
+    path.write_text("a\tb\n1\t2\n3\n")
+    with pytest.raises(ValueError, match="cells") as caught:
+        columns(path)
+    assert str(caught.value) == (
+        f"Row 1 of '{path}' has 1 cells, the others 2. Write as many in each."
+    )
 
 
 def test_whole_numbers_that_are_many_are_warned_of():

@@ -64,7 +64,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             For pipelines; labels play no role.
         target : like X, optional
             What to reconstruct, if not X itself: one row per row of X.
-        condition : array or frame of shape (rows,) or (rows, columns), optional
+        condition : array, frame or path of shape (rows,) or (rows, columns), optional
             What is known of each row besides: encoder and decoder read it, so that codes need not
             tell it, and rows can be generated for it. Columns of floats are numbers, which are
             standardised; all others, whole numbers too, are categories.

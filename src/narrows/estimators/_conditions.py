@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from narrows._types import Array
+from narrows.data import columns as files
 
 _MOST_NAMED = 5
 _MOST_CATEGORIES = 50
@@ -136,6 +137,7 @@ class Conditions:
         ValueError
             If it has not one row per row of X, missing entries, or others than names and numbers.
         """
+        condition = _loaded(condition)
         columns = _columns(condition)
         _check_rows(columns, n_rows)
         declared = _declared(condition)
@@ -148,7 +150,7 @@ class Conditions:
 
     def encoded(self, condition: Any, n_rows: int, dtype: torch.dtype) -> Tensor:
         """Return a condition as numbers of shape (row, size); a single row serves all rows."""
-        names = [column.name for column in self.columns]
+        condition, names = _loaded(condition), [column.name for column in self.columns]
         columns = _columns(condition, len(names))
         if _named(condition):
             if set(columns) != set(names):
@@ -214,6 +216,11 @@ class Conditions:
                 Column(column["name"], column["centre"], column["width"], categories, *ends)
             )
         return cls(tuple(found))
+
+
+def _loaded(condition: Any) -> Any:
+    """Return a condition, read from its file if it is one."""
+    return files.columns(condition) if files.is_file(condition) else condition
 
 
 def _named(condition: Any) -> bool:

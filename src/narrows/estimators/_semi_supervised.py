@@ -89,8 +89,8 @@ class SemiSupervisedClassifier(
         Parameters
         ----------
         X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
-        y : array of shape (rows,)
-            Labels; -1 where one is not known.
+        y : array or path of shape (rows,)
+            Labels; -1 where one is not known. A path may select: "table.csv:label".
 
         Returns
         -------
