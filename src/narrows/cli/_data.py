@@ -38,7 +38,7 @@ class Material:
             Rows(self.data, index),
             None if self.target is None else Rows(self.target, index),
             *(None if column is None else column[index] for column in columns),
-            condition_of(self.condition, index),
+            condition=condition_of(self.condition, index),
         )
 
     def __len__(self) -> int:
@@ -91,7 +91,9 @@ def material(
         raise _unequal("target", target, len(targets), n_rows)
     named = {"sample-weight": sample_weight, "groups": groups, "labels": labels}
     known = None if condition is None else known_of(condition, n_rows)
-    return Material(found, targets, *(column(*each, n_rows) for each in named.items()), known)
+    return Material(
+        found, targets, *(column(*each, n_rows) for each in named.items()), condition=known
+    )
 
 
 def known_of(path: str, n_rows: int) -> dict[str, list[Any]]:
