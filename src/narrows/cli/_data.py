@@ -24,10 +24,10 @@ class Material:
 
     data: "Source"
     target: "Source | None" = None
+    condition: "dict[str, list[Any]] | None" = None
     weight: "Array | None" = None
     groups: "Array | None" = None
     labels: "Array | None" = None
-    condition: "dict[str, list[Any]] | None" = None
 
     def rows(self, index: "Array") -> "Material":
         """Return some of the rows."""
@@ -37,8 +37,8 @@ class Material:
         return Material(
             Rows(self.data, index),
             None if self.target is None else Rows(self.target, index),
+            condition_of(self.condition, index),
             *(None if column is None else column[index] for column in columns),
-            condition=condition_of(self.condition, index),
         )
 
     def __len__(self) -> int:
@@ -91,9 +91,8 @@ def material(
         raise _unequal("target", target, len(targets), n_rows)
     named = {"sample-weight": sample_weight, "groups": groups, "labels": labels}
     known = None if condition is None else known_of(condition, n_rows)
-    return Material(
-        found, targets, *(column(*each, n_rows) for each in named.items()), condition=known
-    )
+    own = (column(*each, n_rows) for each in named.items())
+    return Material(found, targets, known, *own)
 
 
 def known_of(path: str, n_rows: int) -> dict[str, list[Any]]:
