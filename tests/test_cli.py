@@ -321,6 +321,31 @@ def test_sample_gives_means_without_noise() -> None:
         np.testing.assert_allclose(np.load("new.npy"), expected, rtol=1e-5)
 
 
+def test_fit_and_transform_take_a_condition() -> None:
+    n_rows = len(narrows.source("X.csv"))
+    lines = [f"{'ab'[i % 2]},{i % 7}.5" for i in range(n_rows)]
+    Path("known.csv").write_text("\n".join(["kind,energy", *lines]))
+    settings = ["--n-components", "2", "--max-epochs", "1", "--random-state", "0"]
+    known = ["--condition", "known.csv:kind,energy"]
+    fit = ["fit", "X.csv", *known, "--model", "Autoencoder", *settings, "--test-fraction", "0.2"]
+    succeed(*fit, "-o", "k.safetensors")
+    succeed("transform", "k.safetensors", "X.csv", *known, "-o", "codes.npy")
+    model = narrows.load("k.safetensors")
+    expected = model.transform("X.csv", condition="known.csv")
+    np.testing.assert_allclose(np.load("codes.npy"), expected, rtol=1e-6)
+    shown = " ".join(succeed("info", "k.safetensors").split())
+    assert "condition kind (2 categories), energy (numbers)" in shown
+    model.fit_density("X.csv", condition="known.csv").save("k.safetensors")
+    assert "density Mixture" in " ".join(succeed("info", "k.safetensors").split())
+    Path("few.csv").write_text("kind\na\nb\n")
+    result = run("fit", "X.csv", "--condition", "few.csv", "-o", "k.safetensors")
+    assert result.exit_code != 0
+    said = " ".join(result.output.split())
+    assert (
+        f"--condition needs one row per row of DATA, but 'few.csv' has 2 and DATA {n_rows}." in said
+    )
+
+
 def test_sample_takes_a_condition() -> None:
     rows = narrows.source("X.csv").read(0, 20)
     known = [["12"[i % 2], float(i)] for i in range(20)]

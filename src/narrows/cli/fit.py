@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from narrows.cli import _data, _models, _results, _show
-from narrows.cli._arguments import Data, Groups, Json, Target, TestFraction, Weights
+from narrows.cli._arguments import ConditionFile, Data, Groups, Json, Target, TestFraction, Weights
 
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="Model file: name.safetensors.")
@@ -43,6 +43,7 @@ def fit(
     target: Target = None,
     sample_weight: Weights = None,
     groups: Groups = None,
+    condition: ConditionFile = None,
     validation: Validation = None,
     validation_target: ValidationTarget = None,
     checkpoint: Checkpoint = None,
@@ -62,6 +63,7 @@ def fit(
     $ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
     $ narrows fit run1.npy run2.npy --training.split blocks --n-init 8 -o model.safetensors
     $ narrows fit big.npy --checkpoint run/ --log run.jsonl -o model.safetensors
+    $ narrows fit table.csv:x,y --condition table.csv:kind -o model.safetensors
     $ narrows fit counts.parquet --likelihood negative_binomial -o model.safetensors
     $ narrows fit data.npz:X --model Autoencoder --penalties l1 --penalties.l1.strength 0.01 \
           --architecture.dropout 0.1 --training.patience 50 -o model.safetensors
@@ -72,7 +74,11 @@ def fit(
     estimator = _models.estimator(model, _models.values(settings))
     _keep_checkpoints(estimator, checkpoint, resume)
     _keep_log(estimator, log)
-    material = _data.material(data, target, sample_weight, groups)
+    if condition is not None and validation is not None:
+        raise ValueError(
+            "--validation has no condition. Leave it out: a part of DATA chooses epoch and restart."
+        )
+    material = _data.material(data, target, sample_weight, groups, condition=condition)
     train, test = material.split(estimator, test_fraction)
     given = _validation(validation, validation_target, target)
     seconds = _results.fit(estimator, train, given)

@@ -58,10 +58,30 @@ def _facts(path: str, header: dict[str, Any], estimator: Any) -> dict[str, str]:
     return {
         "file": f"{path}, {Path(path).stat().st_size / 1e6:.1f} MB, narrows {header['version']}",
         "features": f"{math.prod(features)}" + (_short(names) if names else _shape(features)),
+        **_beside(estimator),
         "weights": f"{n_weights} a restart",
         "restarts": f"{header['n_restarts']} kept",
         "epochs": f"{header['n_iter']}, the best after {best}",
     }
+
+
+def _beside(estimator: Any) -> dict[str, str]:
+    """Return what the model knows of rows besides, and what it draws codes from."""
+    found = {}
+    conditions = estimator._conditions
+    if conditions is not None:
+        found["condition"] = ", ".join(map(_column, conditions.columns))
+    if hasattr(estimator, "density_"):
+        found["density"] = type(estimator.density_).__name__
+    return found
+
+
+def _column(column: Any) -> str:
+    if column.categories is None:
+        return f"{column.name} (numbers)"
+    return f"{column.name} ({_results.count(len(column.categories), 'category')})".replace(
+        "categorys", "categories"
+    )
 
 
 def _shape(shape: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import os
 import signal
@@ -34,6 +35,7 @@ from narrows.engine.checkpoint import (
 from narrows.engine.run import Run
 
 _KEPT = 2
+_LOG = logging.getLogger(__name__)
 _WARNED: set[Path] = set()  # folders whose other checkpoints this process has spoken of
 
 
@@ -157,6 +159,7 @@ class Saver:
             )
         if own:
             self._go_on(run, own)
+            _LOG.info("'%s' holds a checkpoint of this fit: it goes on from there.", self._folder)
         elif first:
             self._tell_others()
         self._wait()

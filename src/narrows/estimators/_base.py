@@ -64,7 +64,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             For pipelines; labels play no role.
         target : like X, optional
             What to reconstruct, if not X itself: one row per row of X.
-        condition : array or frame of shape (rows,) or (rows, columns), optional
+        condition : array, frame or path of shape (rows,) or (rows, columns), optional
             What is known of each row besides: encoder and decoder read it, so that codes need not
             tell it, and rows can be generated for it. Columns of floats are numbers, which are
             standardised; all others, whole numbers too, are categories.
@@ -140,8 +140,9 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             self.phases_ = settings.choice.schedule.start(model, recipe, task, children[1:])
             history = settings.choice.schedule.tune(model, recipe, task, children[1:])
         self._keep(model, history, task)
-        for warn in (_guards.warn_collapse, _guards.warn_told_apart):
-            warn(self._model, task.train[: _fitting.EVALUATION_ROWS])
+        _guards.warn_collapse(self._model, task.train[: _fitting.EVALUATION_ROWS])
+        if history.failure is None:
+            _guards.warn_told_apart(self._model, task.judged)
         return history
 
     def partial_fit(

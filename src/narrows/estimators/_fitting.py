@@ -25,6 +25,7 @@ from narrows.model import Model
 from narrows.nn.sampler import UnkeptSampler
 
 EVALUATION_ROWS = 4096
+FEWEST_JUDGED = 100
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class Task:
     train: Batch
     validation: Batch | None
     given: bool = False  # validation rows that are no part of X: the start must not see them
+
+    @property
+    def judged(self) -> Batch:
+        """Rows to judge codes by: those held out, if there are enough."""
+        held = self.validation
+        return self.train if held is None or len(held) < FEWEST_JUDGED else held
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,8 @@ class SemiSupervisedClassifier(
         Parameters
         ----------
         X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
-        y : array of shape (rows,)
-            Labels; -1 where one is not known.
+        y : array or path of shape (rows,)
+            Labels; -1 where one is not known. A path may select: "table.csv:label".
 
         Returns
         -------
@@ -302,7 +302,8 @@ class SemiSupervisedClassifier(
         self._keep(inner, learner, history, rows, parts)
         some = self._conditioned(rows[: _fitting.EVALUATION_ROWS])
         _guards.warn_collapse(inner._model, some, _AGAINST_COLLAPSE)
-        _guards.warn_told_apart(inner._model, some)
+        if history.failure is None:
+            _guards.warn_told_apart(inner._model, some)
         return history
 
     def _known(
