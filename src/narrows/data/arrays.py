@@ -40,6 +40,7 @@ class ArraySource(BaseSource):
     ) -> None:
         self._array = np.asarray(_numbers(array, where))
         super().__init__(len(array), array.shape[1:], self._array.dtype, names)
+        self.in_memory = not _is_mapped(self._array)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         return self._array[start:stop]
@@ -51,6 +52,7 @@ class SparseSource(BaseSource):
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix.tocsr()
         super().__init__(matrix.shape[0], tuple(matrix.shape[1:]), np.dtype(matrix.dtype))
+        self.in_memory = True
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         return np.asarray(self._matrix[start:stop].toarray())
@@ -80,6 +82,14 @@ def from_memory(obj: object) -> Source:
     if _made_by(obj, "pandas", "polars") and hasattr(obj, "to_numpy") and hasattr(obj, "columns"):
         return _from_frame(obj)
     return ArraySource(_from_array_like(obj))
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    """Return whether an array is a view of a file."""
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    return base is not None
 
 
 def _made_by(obj: object, *packages: str) -> bool:

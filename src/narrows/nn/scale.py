@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from narrows._types import Array
 
+_AT_ONCE = 2**20  # numbers whose moments are computed together: temporaries are several times that
 SCALES = ("auto", "standard", "channel", "global", "none")
 
 
@@ -82,21 +83,29 @@ class Moments:
 
     def update(self, x: Array, weight: Array | None) -> None:
         """Add rows (Chan, Golub & LeVeque 1983, 10.1080/00031305.1983.10483115)."""
-        rows = x.astype(np.float64)
-        w = np.ones((len(rows), 1)) if weight is None else weight.astype(np.float64)[:, None]
+        w = np.ones((len(x), 1)) if weight is None else weight.astype(np.float64)[:, None]
+        n_values = x.shape[1]
+        n_parts = min(-(-x.size // _AT_ONCE), n_values // 2) or 1
+        borders = [n_values * part // n_parts for part in range(n_parts + 1)]
+        for values in map(slice, borders[:-1], borders[1:]):
+            self._update(values, x[:, values].astype(np.float64), w)
+
+    def _update(self, values: slice, rows: Array, w: Array) -> None:
+        """Add some values of rows; sums over rows do not depend on how many there are."""
         seen = np.isfinite(rows)
         mass = (w * seen).sum(0)
         safe = np.where(mass > 0, mass, 1)
         shift = np.where(seen, rows, 0)
         mean = (w * shift).sum(0) / safe
         squares = (w * np.where(seen, rows - mean, 0) ** 2).sum(0)
-        total = np.where(self.weight + mass > 0, self.weight + mass, 1)
-        delta = mean - self.mean
-        self.squares += squares + delta**2 * self.weight * mass / total
-        self.mean = self.mean + delta * mass / total
-        self.weight = self.weight + mass
-        self.low = np.fmin(self.low, np.where(seen, rows, np.inf).min(0, initial=np.inf))
-        self.high = np.fmax(self.high, np.where(seen, rows, -np.inf).max(0, initial=-np.inf))
+        before, low, high = self.weight[values], self.low[values], self.high[values]
+        total = np.where(before + mass > 0, before + mass, 1)
+        delta = mean - self.mean[values]
+        self.squares[values] += squares + delta**2 * before * mass / total
+        self.mean[values] = self.mean[values] + delta * mass / total
+        self.weight[values] = before + mass
+        self.low[values] = np.fmin(low, np.where(seen, rows, np.inf).min(0, initial=np.inf))
+        self.high[values] = np.fmax(high, np.where(seen, rows, -np.inf).max(0, initial=-np.inf))
 
     @property
     def variance(self) -> Array:
