@@ -16,7 +16,7 @@ from narrows.data.protocol import Source, starts_of
 from narrows.data.split import split_rows
 
 # Bytes of scaled rows: read at once, shuffled together, and taken as a sample of all
-_BLOCK, _POOL, _SAMPLE = 2**22, 2**26, 2**25
+_BLOCK, _POOL, _SAMPLE = 2**22, 2**26, 2**24
 _FEWEST = 64  # blocks, where there are as many rows
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class Streamed:
         return self._joined(self.blocks[np.arange(len(self.blocks.size))[:n_blocks]])[:n_rows]
 
     def sample(self) -> Batch:
-        """Return blocks from all over, of 32 MiB together; all rows where these are fewer."""
+        """Return blocks from all over, of 16 MiB together; all rows where these are fewer."""
         n_blocks = len(self.blocks.size)
         n_rows = max(1, _SAMPLE // self.row_bytes)
         n_taken = n_blocks if len(self) <= n_rows else max(1, n_rows * n_blocks // len(self))
@@ -169,7 +169,7 @@ class Streamed:
         sizes = self.blocks.size[order]
         first = (np.cumsum(sizes) - sizes) // self.pool_rows
         borders = np.unique(first, return_index=True)[1][1:]
-        for number, which in enumerate(np.split(order, borders)):
+        for number, which in enumerate(np.split(order, borders), 1):
             blocks = self.blocks[which]
             if skip >= len(blocks):
                 skip -= len(blocks)
@@ -208,7 +208,7 @@ class StreamedBatches:
         """Yield batches of a new random order, after the first `done`."""
         seed = int(torch.randint(2**62, (1,), generator=generator))
         unit = self.rows.blocks.unit
-        rank = np.random.default_rng(seed).permutation(int(unit.max()) + 1)
+        rank = np.random.default_rng([seed, 0]).permutation(int(unit.max()) + 1)
         order = np.argsort(rank[unit], kind="stable")
         pools = self.rows.pools(order, seed, skip=done * self.batch_size)
         return cut(ahead(pools), self.batch_size)
