@@ -461,7 +461,7 @@ def scribbled(path):
     [
         ("x.npy", cut_short, r"^The file '.*x\.npy' is truncated, damaged or not a \.npy file\."),
         ("x.npy", os.remove, r"No such file or directory: '.*x\.npy'"),
-        ("x.parquet", os.remove, r"No such file or directory: '.*x\.parquet'"),
+        ("x.parquet", os.remove, r"local file .*x\.parquet.\. Detail: \[errno 2\] No such file"),
         ("x.parquet", scribbled, r"^The file '.*x\.parquet' is truncated, damaged or not a"),
     ],
 )
