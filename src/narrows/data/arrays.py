@@ -40,6 +40,7 @@ class ArraySource(BaseSource):
     ) -> None:
         self._array = np.asarray(_numbers(array, where))
         super().__init__(len(array), array.shape[1:], self._array.dtype, names)
+        self.in_memory = not _is_mapped(self._array)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         return self._array[start:stop]
@@ -51,6 +52,7 @@ class SparseSource(BaseSource):
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix.tocsr()
         super().__init__(matrix.shape[0], tuple(matrix.shape[1:]), np.dtype(matrix.dtype))
+        self.in_memory = True
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         return np.asarray(self._matrix[start:stop].toarray())
@@ -102,6 +104,14 @@ def refuse_lazy(obj: object) -> None:
             "X.to_dask_array(lengths=True); for fit X.to_parquet('rows/') and "
             "narrows.source('rows/')."
         )
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    """Return whether an array is a view of a file."""
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    return base is not None
 
 
 def _made_by(obj: object, *packages: str) -> bool:

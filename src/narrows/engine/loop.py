@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import closing
 from types import MappingProxyType
 from typing import Any
 
@@ -139,12 +139,12 @@ def _trained(
     """Take the steps of an epoch that are left; return the losses of all."""
     n, done = len(train), len(run.losses)
     progress = [(run.n_epochs * n + step) / (n * max_epochs) for step in range(n)]
-    batches = islice(train.shuffled(run.generator), done, None)
     if done:
         run.go_to(progress[done - 1], schedule(kind, progress[done - 1]))
-    for losses in steps(run.model, run.players, batches, progress[done:], kind):
-        run.losses.append(losses)
-        saver.step(run)
+    with closing(train.shuffled(run.generator, done)) as batches:
+        for losses in steps(run.model, run.players, batches, progress[done:], kind):
+            run.losses.append(losses)
+            saver.step(run)
     return torch.stack(run.losses).cpu()
 
 

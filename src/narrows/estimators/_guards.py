@@ -20,7 +20,6 @@ from narrows.engine.saver import one_fit
 from narrows.estimators import _rows
 from narrows.model import Model
 from narrows.nn.code import Layout
-from narrows.objective.likelihoods import Likelihood
 
 # Nats of divergence below which a component says nothing; share of codes and draws told apart, and
 # energy coefficient of the two, above which codes do not follow their prior
@@ -58,12 +57,6 @@ def refuse_holes(rows: Source, estimator: Any) -> None:
             "X has missing entries, and its layers learn to rebuild X while the target is another. "
             "Fill them first: Autoencoder(5, missing='ignore').fit(X).impute(X), say."
         )
-
-
-def check_range(likelihood: Likelihood, targets: Source) -> None:
-    """Raise ValueError for targets outside the range of the likelihood."""
-    for _, block in _rows.chunks(targets):
-        likelihood.check(block)
 
 
 def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> None:

@@ -251,6 +251,7 @@ class SemiSupervisedClassifier(
                 "architecture=Dense((128,)), say."
             )
         training = _checks.training_of(self)
+        _checks.refuse_stream(training)
         if training.split != "random":
             raise ValueError(
                 f"split={training.split!r} has no place here: rows are held out at random, class "

@@ -29,6 +29,7 @@ from torch import nn
 from narrows._types import Array
 from narrows.data.arrays import ArraySource, in_chunks
 from narrows.data.source import Source, source
+from narrows.data.streamed import Blocks
 from narrows.data.views import Rows
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.estimators._base import BaseAutoencoder
@@ -311,7 +312,9 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
     def _residual_variance(self, rows: Source, weight: Array | None) -> Array:
         """Return the mean squared error per value of rows rebuilt from their own codes."""
         known = np.full(int(np.prod(rows.shape)), np.nan)
-        for index in (self.autoencoder_._held, np.arange(len(rows))):
+        held = self.autoencoder_._held
+        held = held.rows() if isinstance(held, Blocks) else held
+        for index in (held, np.arange(len(rows))):
             if len(index) and np.isnan(known).any():
                 part = Rows(rows, index)
                 error = part.read(0, len(part)) - self.autoencoder_._reconstructed(part, None)

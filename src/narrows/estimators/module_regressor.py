@@ -151,6 +151,7 @@ class ModuleRegressor(RegressorMixin, Settings):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> loop.History:
         training = _checks.check_training(self)
+        _checks.refuse_stream(training)
         if self.scale not in _SCALES:
             raise ValueError(
                 f"scale={self.scale!r} must be one of {', '.join(_SCALES)}. Write scale='standard'."
