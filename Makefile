@@ -48,7 +48,7 @@ lint: $(READY)
 	@$(BIN)/lint-imports
 
 readme: $(READY)
-	@$(BIN)/python .ci/readme.py README.md docs/guide.md
+	@$(BIN)/python .ci/readme.py README.md docs/guide.md docs/scaling.md
 
 bench-peers:
 	@PYTHON=$(PYTHON) benchmarks/speed/peers.sh

@@ -64,10 +64,10 @@ def test_intervals_of_nothing_and_broadcast():
 
 
 def test_interval_errors():
-    message = "successes is 6 of 5 trials. Write: counts from 0 to the number of trials"
+    message = "successes is 6 of 5 trials. Pass counts from 0 to the number of trials."
     with pytest.raises(ValueError, match=sentence(message)):
         clopper_pearson(np.array([1, 6]), 5)
-    message = "confidence is 95. Write: a number above 0 and below 1"
+    message = "confidence is 95. Write a number above 0 and below 1."
     with pytest.raises(ValueError, match=sentence(message)):
         clopper_pearson(1, 5, 95)
 
@@ -219,9 +219,9 @@ def test_the_interval_covers_the_quotient(rng):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        ([-1, 1, 1], "y holds [-1, 1]. Write: 1 for an anomaly, 0 for a normal row"),
-        ([1, 1, 1], "y holds [1] alone. Write: both anomalies and normal rows"),
-        ([0, 1], "y has 2 rows, score has 3. Write: one score a row"),
+        ([-1, 1, 1], "y holds [-1, 1]. Write 1 for an anomaly, 0 for a normal row."),
+        ([1, 1, 1], "y holds [1] alone. Pass both anomalies and normal rows."),
+        ([0, 1], "y has 2 rows, score has 3. Pass one score a row."),
     ],
 )
 @each_curve
@@ -233,15 +233,15 @@ def test_label_errors(curve, y, message):
 @each_curve
 def test_score_errors(curve):
     y = np.array([0, 1, 1])
-    message = "score holds 1 values that are not finite. Write: finite scores"
+    message = "score holds 1 values that are not finite. Pass finite scores."
     with pytest.raises(ValueError, match=sentence(message)):
         curve(y, np.array([0, np.nan, 1]))
-    message = "confidence is 1.0. Write: a number above 0 and below 1"
+    message = "confidence is 1.0. Write a number above 0 and below 1."
     with pytest.raises(ValueError, match=sentence(message)):
         curve(y, np.arange(3.0), 1.0)
 
 
 def test_relative_error_must_be_positive():
-    message = "max_relative_error is 0. Write: a number above 0"
+    message = "max_relative_error is 0. Write a number above 0."
     with pytest.raises(ValueError, match=sentence(message)):
         significance_improvement(np.array([0, 1]), np.arange(2.0), max_relative_error=0)

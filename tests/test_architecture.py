@@ -23,11 +23,11 @@ import narrows
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "narrows"
 FILES = sorted(SRC.rglob("*.py"))
-OPTIONAL = {"fsspec", "h5py", "onnx", "onnxruntime", "onnxscript", "pandas", "polars", "pyarrow"}
-OPTIONAL |= {"umap", "uproot", "zarr", "zuko"}
+OPTIONAL = {"dask", "fsspec", "h5py", "mlflow", "onnx", "onnxruntime", "onnxscript", "pandas"}
+OPTIONAL |= {"polars", "pyarrow", "tensorboard", "umap", "uproot", "zarr", "zuko"}
 HEAVY = {"torch", "sklearn", "scipy", "matplotlib"} | OPTIONAL
 # Where the import's name is not the distribution's
-PACKAGES = {"sklearn": "scikit-learn", "umap": "umap-learn"}
+PACKAGES = {"mlflow": "mlflow-skinny", "sklearn": "scikit-learn", "umap": "umap-learn"}
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
 

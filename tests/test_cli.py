@@ -321,6 +321,31 @@ def test_sample_gives_means_without_noise() -> None:
         np.testing.assert_allclose(np.load("new.npy"), expected, rtol=1e-5)
 
 
+def test_fit_and_transform_take_a_condition() -> None:
+    n_rows = len(narrows.source("X.csv"))
+    lines = [f"{'ab'[i % 2]},{i % 7}.5" for i in range(n_rows)]
+    Path("known.csv").write_text("\n".join(["kind,energy", *lines]))
+    settings = ["--n-components", "2", "--max-epochs", "1", "--random-state", "0"]
+    known = ["--condition", "known.csv:kind,energy"]
+    fit = ["fit", "X.csv", *known, "--model", "Autoencoder", *settings, "--test-fraction", "0.2"]
+    succeed(*fit, "-o", "k.safetensors")
+    succeed("transform", "k.safetensors", "X.csv", *known, "-o", "codes.npy")
+    model = narrows.load("k.safetensors")
+    expected = model.transform("X.csv", condition="known.csv")
+    np.testing.assert_allclose(np.load("codes.npy"), expected, rtol=1e-6)
+    shown = " ".join(succeed("info", "k.safetensors").split())
+    assert "condition kind (2 categories), energy (numbers)" in shown
+    model.fit_density("X.csv", condition="known.csv").save("k.safetensors")
+    assert "density Mixture" in " ".join(succeed("info", "k.safetensors").split())
+    Path("few.csv").write_text("kind\na\nb\n")
+    result = run("fit", "X.csv", "--condition", "few.csv", "-o", "k.safetensors")
+    assert result.exit_code != 0
+    said = " ".join(result.output.split())
+    assert (
+        f"--condition needs one row per row of DATA, but 'few.csv' has 2 and DATA {n_rows}." in said
+    )
+
+
 def test_sample_takes_a_condition() -> None:
     rows = narrows.source("X.csv").read(0, 20)
     known = [["12"[i % 2], float(i)] for i in range(20)]
@@ -339,6 +364,50 @@ def test_interpolate_writes_a_path(model: narrows.HierarchicalAutoencoder, kind:
     X = narrows.source("X.csv")
     expected = model.interpolate(Rows(X, np.array([2])), Rows(X, np.array([5])), 4, kind=kind)[0]
     np.testing.assert_allclose(np.load("path.npy"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("command", "hurt"),
+    [
+        ("transform", "vanished"),
+        ("transform", "damaged"),
+        ("reconstruct", "vanished"),
+        ("reconstruct", "damaged"),
+        ("score", "vanished"),
+    ],
+)
+def test_a_file_that_goes_bad_while_it_is_read_leaves_nothing(
+    command: str, hurt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    path, output = tmp_path / ("X.csv" if hurt == "vanished" else "X.h5"), tmp_path / "out.npy"
+    X = np.tile(np.load("X.npy"), (50, 1))
+    if hurt == "vanished":
+        np.savetxt(path, X, delimiter=",", header=",".join(NAMES), comments="")
+    else:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("data", data=X, chunks=(500, 4), compression="gzip")
+    output.write_bytes(b"the old one")
+    monkeypatch.setattr(_data, "_VALUES", 2000)
+    monkeypatch.setattr("narrows.data.blocks._BLOCK", 1)
+    method = "score_samples" if command == "score" else command
+    own = getattr(narrows.HierarchicalAutoencoder, method)
+
+    def hurting(self: object, *arguments: object, **more: object) -> object:
+        if hurt == "vanished":
+            path.unlink(missing_ok=True)
+        else:
+            content = bytearray(path.read_bytes())
+            content[-2000:] = bytes(2000)
+            path.write_bytes(content)
+        return own(self, *arguments, **more)
+
+    monkeypatch.setattr(narrows.HierarchicalAutoencoder, method, hurting)
+    result = run(command, "m.safetensors", str(path), "-o", str(output))
+    assert result.exit_code == 2
+    assert re.fullmatch(rf"narrows: [^\n]*{path}[^\n]*\n", result.stderr)
+    assert output.read_bytes() == b"the old one"
+    assert not [each for each in tmp_path.iterdir() if each not in (path, output)]
 
 
 def test_score_prints_levels_and_writes_rows(model: narrows.HierarchicalAutoencoder) -> None:
@@ -401,6 +470,29 @@ def test_info_shows_settings_and_sizes(model: narrows.HierarchicalAutoencoder) -
     shown = succeed("info", "m.safetensors")
     for text in ("collective, 3 components", "4 (a, b, c, d)", "1 kept", "max_epochs", "4"):
         assert text in shown
+
+
+def test_info_shows_how_far_a_fit_is() -> None:
+    told = ["--checkpoint", "run", "--log", "run.jsonl"]
+    succeed("fit", "X.csv", "-o", "r.safetensors", *QUICK, "--max-epochs", "7", *told)
+    (found,) = json.loads(succeed("info", "run", "--json"))["runs"]
+    log = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
+    assert [found["n_epochs"], found["max_epochs"], found["over"]] == [7, 7, True]
+    assert found["run"] == log[0]["run"]
+    assert found["validation_loss"][-1] == log[-2]["validation_loss"]
+    shown = succeed("info", "run/")
+    assert "HierarchicalAutoencoder, over" in shown
+    assert re.search(r"now, on the validation rows *\n {10}[▁-█]{8} *\n", shown)
+    for text in ("7 of 7", f"best    {found['best_loss'][0]:.4g}, epoch ", "second"):
+        assert text in shown
+    succeed("fit", "X.csv", "-o", "r.safetensors", *QUICK, "--max-epochs", "8", *told)
+    assert "2 runs, the one saved last at the end." in succeed("info", "run")
+    Path("run", "0123456789abcdef-000001.safetensors").write_bytes(b"no")
+    assert (
+        "narrows: warning: The checkpoint 'run/0123456789abcdef-000001" in run("info", "run").stderr
+    )
+    Path("bare").mkdir()
+    assert run("info", "bare").stderr == "narrows: The folder 'bare' holds no checkpoints.\n"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Conditions: what is known of rows besides, read by encoder and decoder."""
 
+import json
 import pickle
 import re
 
@@ -26,6 +27,7 @@ from narrows import (
     VariationalAutoencoder,
 )
 from narrows.data.batches import Batch
+from narrows.data.columns import columns
 from narrows.parts import PARTS
 
 RNG = np.random.default_rng(0)
@@ -290,6 +292,70 @@ def test_names_of_columns_are_text_and_single_rows_need_none(fitted, tmp_path):
     assert (one == fitted.sample(2, condition=named, random_state=0)).all()
 
 
+def test_files_hold_conditions(fitted, tmp_path):
+    path = tmp_path / "known.csv"
+    C.assign(run=np.arange(N) % 3).to_csv(path, index=False)
+    model = VariationalAutoencoder(1, max_epochs=1, random_state=0)
+    twin = pickle.loads(pickle.dumps(model)).fit(X, condition=f"{path}:kind,run")
+    model.fit(X, condition=C[["kind"]].assign(run=np.arange(N) % 3))
+    assert twin._conditions == model._conditions
+    assert [column.size for column in twin._conditions.columns] == [3, 3]
+    expected = fitted.transform(X, condition=C)
+    np.testing.assert_array_equal(fitted.transform(X, condition=f"{path}:energy,kind"), expected)
+    np.save(tmp_path / "energy.npy", ENERGY)
+    amounts = Autoencoder(1, max_epochs=1).fit(X, condition=tmp_path / "energy.npy")
+    assert amounts._conditions.columns[0].centre == pytest.approx(ENERGY.mean())
+    with pytest.raises(ValueError, match="no column") as caught:
+        fitted.transform(X, condition=f"{path}:spin")
+    assert str(caught.value) == (
+        f"'{path}' has no column 'spin'. Write one of 'kind', 'energy', 'run'."
+    )
+
+
+def test_kinds_of_columns_in_a_text_table(tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("name\tn\tx\tmixed\na\t1\t1\t1\nb\t-2\t2.5\tu\n")
+    expected = {"name": ["a", "b"], "n": [1, -2], "x": [1.0, 2.5], "mixed": ["1", "u"]}
+    assert columns(path) == expected
+    path.write_text("1\t2.5\n\n2\t\n")
+    assert columns(path) == {"0": [1, 2], "1": [2.5, None]}
+    path.write_text("a\tb\n1\t2\n3\n")
+    with pytest.raises(ValueError, match="cells") as caught:
+        columns(path)
+    assert str(caught.value) == (
+        f"Row 1 of '{path}' has 1 cells, the others 2. Write as many in each."
+    )
+
+
+def test_whole_numbers_that_are_many_are_warned_of():
+    sentence = (
+        "The column 0 of the condition holds 400 different whole numbers, and each is a category. "
+        "If they are amounts, write condition.astype(float)."
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}$"):
+        Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=np.arange(N))
+    for quiet in (np.arange(N) % 50, np.arange(N).astype(str), np.arange(N) * 1.0):
+        Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=quiet)
+    declared = pd.DataFrame({"run": pd.Categorical(np.arange(N))})
+    Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=declared)
+
+
+@pytest.mark.parametrize("amount", [99.0, -99.0])
+def test_amounts_far_from_those_of_the_fit_are_warned_of(amount, tmp_path):
+    model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=ENERGY)
+    model.save(tmp_path / "m.safetensors")
+    sentence = (
+        f"The column 0 of the condition is {amount:g} in row 2, far from those of the fit, "
+        f"{ENERGY.min():g} to {ENERGY.max():g}: what comes of it is a guess. Fit with such rows, "
+        "or check the unit."
+    )
+    for each in (model, narrows.load(tmp_path / "m.safetensors")):
+        with pytest.warns(UserWarning, match=f"^{re.escape(sentence)}$"):
+            each.transform(X[:4], condition=[ENERGY[0], ENERGY[1], amount, ENERGY[3]])
+        beside = ENERGY.max() + 0.9 * np.ptp(ENERGY)
+        each.transform(X[:4], condition=[beside] * 4)
+
+
 def test_declared_categories_may_be_floats():
     known = pd.DataFrame({"grade": pd.Categorical(RNG.integers(3, size=N).astype(float))})
     model = Autoencoder(1, max_epochs=1, random_state=0).fit(X, condition=known)
@@ -321,14 +387,37 @@ def test_passes_and_files_keep_it(tmp_path):
     assert [column["name"] for column in described] == ["kind", "energy"]
 
 
-def test_graphs_refuse_it(fitted, tmp_path):
+def test_graphs_read_it(fitted):
+    graphs = pytest.importorskip("narrows.export._graph")
+    kinds, first = C.kind.to_numpy()[:7], fitted._conditions.columns[0].categories
+    numbers = np.column_stack([kinds[:, None] == np.array(first), C.energy[:7]]).astype("float32")
+    codes = fitted.transform(X[:7], condition=C[:7])
+    expected = {
+        "encoder": codes,
+        "decoder": fitted.inverse_transform(codes, condition=C[:7]),
+        "reconstruction": fitted.reconstruct(X[:7], condition=C[:7]),
+        "score": fitted.score_samples(X[:7], condition=C[:7]),
+        "sampler": fitted.inverse_transform(codes, condition=C[:7]),  # standard normal prior
+    }
+    given = {"rows": X[:7], "codes": codes, "noise": codes, "condition": numbers}
+    for name, values in expected.items():
+        graph = graphs.Graph(fitted, (graphs.PARTS[name],), None, torch.float64).eval()
+        assert list(graph.inputs)[-1] == "condition"
+        with torch.no_grad():
+            (found,) = graph(*(torch.as_tensor(given[one]) for one in graph.inputs))
+        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_written_graph_names_its_condition(fitted, tmp_path):
+    onnx = pytest.importorskip("onnx")
     export = pytest.importorskip("narrows.export.onnx").export
-    message = (
-        "The model was fitted with a condition, which graphs do not read. Export a model of its "
-        "own for each category, or call it in Python."
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        export(fitted, tmp_path / "m.onnx")
+    assert export(fitted, tmp_path / "m.onnx")["codes"] < 1e-5
+    (fact,) = [
+        json.loads(each.value)
+        for each in onnx.load(tmp_path / "m.onnx").metadata_props
+        if each.key == "condition"
+    ]
+    assert [column["name"] for column in fact] == ["kind", "energy"]
 
 
 MISSING = (
@@ -406,7 +495,7 @@ MISSING = (
         (
             lambda m: (
                 Autoencoder(1, max_epochs=1)
-                .fit(X, condition=np.arange(N))
+                .fit(X, condition=np.arange(N) % 40)
                 .transform(X, condition=2.5)
             ),
             "The category 2.5 in row 0, column 0 of the condition, is not one of the fit: 0, 1, 2, "

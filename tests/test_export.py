@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import warnings
 from functools import cache
 from itertools import cycle
 from pathlib import Path
@@ -17,12 +18,15 @@ from torch import nn
 
 from helpers import estimators, quick, short_name, table
 from narrows import (
+    AdversarialAutoencoder,
     Autoencoder,
     Convolutional,
     HierarchicalAutoencoder,
     Mixed,
     Modules,
     Recurrent,
+    SemiSupervisedAAE,
+    SemiSupervisedVAE,
     StackedClassifier,
     StackedRegressor,
     VariationalAutoencoder,
@@ -30,6 +34,7 @@ from narrows import (
 from narrows import parts as known
 from narrows.export import _special
 from narrows.export import onnx as module
+from narrows.export._few_labels import LabelledGraph, labelled_parts
 from narrows.export._graph import PARTS, Graph, prediction
 from narrows.export.onnx import export
 from narrows.nn.posterior import Posterior
@@ -335,6 +340,166 @@ def test_noise_gives_samples(prior, architecture, tmp_path):
     assert np.isnan(found).all(1).nonzero()[0].tolist() == [2, 4]
 
 
+# Samplers that need no density
+
+
+def from_numbers(prior, noise, uniform):
+    """Codes of two components, written out."""
+    if prior == "normal":
+        return noise
+    if prior == "uniform":
+        return 2 * uniform - 1
+    if prior == "ring":
+        length = np.linalg.norm(noise[:, :2], axis=1, keepdims=True)
+        return noise[:, :2] / length * (1 + 0.05 * noise[:, 2:])
+    angle = np.floor(10 * uniform) * np.pi / 5
+    return 4 * np.hstack([np.cos(angle), np.sin(angle)]) + 0.5 * noise
+
+
+@pytest.mark.filterwarnings("ignore:Codes do not follow the prior")
+@pytest.mark.parametrize("prior", [*known.PARTS["sampler"]])
+def test_noise_gives_samples_of_an_adversarial_model(prior, tmp_path):
+    model = AdversarialAutoencoder(2, prior=prior, **quick(**TINY)).fit(table())
+    graph, rng = Graph(model, (PARTS["sampler"],), None, torch.float64).eval(), np.random
+    given = {
+        name: getattr(rng.default_rng(0), "random" if name == "uniform" else "standard_normal")(
+            (7, *shape), dtype=np.float32
+        )
+        for name, (shape, _) in graph.inputs.items()
+    }
+    expected = model._decoded(from_numbers(prior, given.get("noise"), given.get("uniform")), None)
+    assert_same(computed(graph, **given), expected)
+    if prior == "mixture":
+        export(model, tmp_path / "s.onnx", part="sampler")
+        assert_same(run(tmp_path / "s.onnx", **given)["samples"], expected)
+        given["uniform"][3], given["noise"][5] = 1.5, np.nan
+        found = run(tmp_path / "s.onnx", **given)["samples"]
+        assert np.isnan(found).all(1).nonzero()[0].tolist() == [3, 5]
+
+
+def test_a_prior_in_python_has_no_graph(tmp_path):
+    def cross(n, rng):
+        return rng.normal(size=(n, 2))
+
+    model = AdversarialAutoencoder(2, prior=cross, **quick(**TINY)).fit(table())
+    with pytest.raises(ValueError, match="prior") as caught:
+        export(model, tmp_path / "s.onnx", part="sampler")
+    assert str(caught.value) == (
+        "The prior cross is Python code, which no graph holds. Write part='decoder', and give it "
+        "draws of the prior."
+    )
+
+
+# Few labels
+
+FEW = {
+    "M2": lambda: SemiSupervisedVAE(2, missing="ignore", **quick(**TINY)),
+    "M1+M2": lambda: SemiSupervisedVAE(
+        2,
+        features=VariationalAutoencoder(3, **quick(**TINY)),
+        noise="per_feature",
+        **quick(**TINY),
+    ),
+    "adversarial": lambda: SemiSupervisedAAE(2, prior="ring", **quick(**TINY)),
+    "recurrent": lambda: SemiSupervisedVAE(
+        2, architecture=Recurrent(hidden_size=3), missing="ignore", **quick(**TINY)
+    ),
+}
+
+
+@cache
+def few(name):
+    """A classifier, and rows."""
+    X = padded((3, 2)) if name == "recurrent" else table()
+    y = np.arange(len(X)) % 4 - 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Codes do not follow the prior")
+        model = FEW[name]().fit(X, np.where(y < 0, -1, 10 * y))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model._learner.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    return model, X
+
+
+def labelled(model, part, dtype=torch.float64, **given):
+    graph = LabelledGraph(model, (labelled_parts(model)[part],), dtype).eval()
+    assert given.keys() == graph.inputs.keys()
+    return computed(graph, **given)
+
+
+RUN_IN_TORCH = [name for name in FEW if name != "recurrent"]
+
+
+@pytest.mark.parametrize("name", RUN_IN_TORCH)
+def test_rows_give_classes_codes_and_bounds(name):
+    model, X = few(name)
+    for rows in (X[3:4], X[:7]):
+        assert_same(labelled(model, "prediction", rows=rows), model.predict_proba(rows))
+        assert_same(labelled(model, "encoder", rows=rows), model.transform(rows))
+        if name != "adversarial":
+            assert_same(labelled(model, "score", rows=rows), model.elbo(rows).total)
+    bad = X[:3].copy()
+    bad[1].flat[0] = np.inf
+    for part in labelled_parts(model).keys() & {"prediction", "encoder", "score"}:
+        found = labelled(model, part, rows=bad).reshape(3, -1)
+        assert np.isnan(found).all(1).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("name", RUN_IN_TORCH)
+def test_codes_and_noise_give_rows_of_a_class(name):
+    model, X = few(name)
+    numbers, codes = np.array([0, 2, 1, 1]), model.transform(X[:4])
+    first, second = getattr(model, "features_", None), model.autoencoder_
+    ones = np.eye(3)[numbers]
+    known = ones if name == "adversarial" else model.classes_[numbers]
+    expected = second.inverse_transform(codes, condition=known)
+    expected = expected if first is None else first.inverse_transform(expected)
+    assert_same(labelled(model, "decoder", codes=codes, label=numbers), expected)
+    strange = labelled(model, "decoder", codes=codes, label=np.array([0, 3, -1, 1]))
+    assert np.isnan(strange).reshape(4, -1).all(1).tolist() == [False, True, True, False]
+    noise = np.random.default_rng(0).standard_normal((4, 2), dtype=np.float32)
+    if name == "adversarial":
+        noise = np.hstack([noise, noise[:, :1]])
+        z = from_numbers("ring", noise, None)
+    else:
+        z = noise
+    expected = second._decoded(z, None, torch.as_tensor(ones, dtype=torch.float32))
+    if first is not None:
+        further = np.random.default_rng(1).standard_normal((4, 3), dtype=np.float32)
+        sigma = second._model.log_width[0, -1].detach().exp().numpy() * second._target_scale.width
+        expected = first._decoded(expected + sigma * further, None)
+        noise = np.hstack([noise, further])
+    assert_same(labelled(model, "sampler", noise=noise, label=numbers), expected)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_classes_are_written(name, tmp_path):
+    model, X = few(name)
+    found = export(model, tmp_path / "c.onnx", part=("prediction", "encoder"))
+    assert max(found.values()) < 1e-5
+    made = run(tmp_path / "c.onnx", rows=X[:7])
+    assert_same(made["probabilities"], model.predict_proba(X[:7]))
+    assert_same(made["codes"], model.transform(X[:7]))
+    facts = {each.key: each.value for each in onnx.load(tmp_path / "c.onnx").metadata_props}
+    assert json.loads(facts["classes"]) == [[0, 10, 20]]
+    if name == "M1+M2":
+        assert export(model, tmp_path / "s.onnx", part="sampler")["samples"] < 1e-5
+        assert export(model, tmp_path / "d.onnx", part="decoder")["reconstruction"] < 1e-5
+
+
+def test_draws_of_features_that_are_not_normal_are_refused(tmp_path):
+    X, y = table(), np.arange(200) % 3 - 1
+    features = VariationalAutoencoder(3, **quick(**TINY))
+    model = SemiSupervisedVAE(2, features=features, likelihood="laplace", **quick(**TINY))
+    with pytest.raises(ValueError, match="Features") as caught:
+        export(model.fit(X, y), tmp_path / "s.onnx", part="sampler")
+    assert str(caught.value) == (
+        "Features under Laplace() have no draws in a graph. Write part='decoder', and give it "
+        "codes, or fit with likelihood='gaussian'."
+    )
+
+
 # Rows
 
 
@@ -478,8 +643,7 @@ def model():
         (
             {"part": "sampler"},
             "Autoencoder has no prior that a graph could draw from. Write part='decoder', and give "
-            "it draws of the codes: from the prior that they were made to follow, or from "
-            "model.fit_density(X).density_.",
+            "it draws of model.fit_density(X).density_.",
         ),
         (
             {"part": "decoder", "level": 1},
@@ -507,8 +671,7 @@ def test_other_estimators_are_refused(tmp_path):
     with pytest.raises(TypeError) as caught:
         export(nn.Linear(2, 2), tmp_path / "m.onnx")
     assert str(caught.value) == (
-        "Linear cannot be written as ONNX. "
-        "Pass an autoencoder, StackedClassifier or StackedRegressor."
+        "Linear cannot be written as ONNX. Pass an autoencoder, a classifier or StackedRegressor."
     )
 
 

@@ -290,6 +290,7 @@ def test_variance_explained_is_of_labelled_rows(kind, share):
 
 @both
 @architectures
+@pytest.mark.filterwarnings("ignore:Codes do not follow the prior")
 def test_every_architecture_reads_classes(kind, architecture, shape):
     rows = np.random.default_rng(0).normal(size=(60, *shape))
     model = kind(**quick(architecture=architecture, max_epochs=2, n_init=2)).fit(rows, Y)

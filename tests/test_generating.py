@@ -582,6 +582,11 @@ MISTAKES = {
         "n_steps=1 must be a whole number, at least 2. Write 10, say.",
     ),
     "component": (lambda model: model.traverse(X, 3), COMPONENT.format(3)),
+    "no whole component": (lambda model: model.traverse(X, 1.0), COMPONENT.format(1.0)),
+    "no kind of density": (
+        lambda model: model.fit_density(X, None),
+        "kind=None is not a density. Known are: mixture, kernel, flow.",
+    ),
     "negative component": (lambda model: model.traverse(X, -1), COMPONENT.format(-1)),
     "values": (
         lambda model: model.traverse(X, 0, [0.0, np.nan]),

@@ -10,6 +10,7 @@ from scipy.stats import binom, mannwhitneyu, norm, ortho_group, wasserstein_dist
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
@@ -320,9 +321,18 @@ def test_areas_are_those_of_held_out_rows(sets, n_folds, classifier):
     assert found.p_value == pytest.approx(norm.sf(np.mean(z)))
 
 
+@pytest.mark.parametrize("n", [4, 5, 15, 30, 100])
+def test_few_rows_are_told_apart(rng, n):
+    real, generated = rng.uniform(size=(2, n, 3))
+    assert two_sample_auc(real, generated + 2).auc == 1
+    assert two_sample_auc(real, np.vstack([generated + 2] * 5)).auc == 1
+    alike = [two_sample_auc(*rng.uniform(size=(2, n, 3))).auc for _ in range(20)]
+    assert abs(np.mean(alike) - 0.5) < 4 * np.std(alike) / np.sqrt(20)
+
+
 def test_a_classifier_that_knows_nothing_has_half_the_area(rng):
     real, generated = rng.normal(size=(2, 10, 2))
-    found = two_sample_auc(real, generated)  # too few rows for a single split
+    found = two_sample_auc(real, generated, DummyClassifier())
     assert (found.auc, found.p_value) == (0.5, 0.5)
 
 
@@ -464,24 +474,24 @@ def test_whole_numbers_and_lists_are_rows(rng, figure):
 def test_rows_that_do_not_belong_together(figure):
     rows = np.zeros((20, 3))
     message = (
-        "rows of real have shape (3,), those of generated (2,). Write: both with the same features"
+        "rows of real have shape (3,), those of generated (2,). Pass both with the same features."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         figure(rows, rows[:, :2])
     holed = rows.copy()
     holed[2, 1], holed[4, 0] = np.nan, np.inf
-    message = "generated holds 2 values that are not finite. Write: finite generated"
+    message = "generated holds 2 values that are not finite. Pass finite generated."
     with pytest.raises(ValueError, match=sentence(message)):
         figure(rows, holed)
     message = (
         "real has shape (20,). "
-        "Write: an array of shape (row, feature), real[:, None] for a single feature"
+        "Pass an array of shape (row, feature), real[:, None] for a single feature."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         figure(rows[:, 0], rows)
     message = (
         "generated has shape (20, 0). "
-        "Write: an array of shape (row, feature), generated[:, None] for a single feature"
+        "Pass an array of shape (row, feature), generated[:, None] for a single feature."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         figure(rows, rows[:, :0])
@@ -490,54 +500,52 @@ def test_rows_that_do_not_belong_together(figure):
 @each_figure
 def test_empty_sets(figure):
     least = 2 if figure in (FIGURES["frechet"], FIGURES["mmd"]) else 1
-    message = f"real has 0 rows. Write: at least {least}"
+    message = f"real has 0 rows. Pass at least {least}."
     with pytest.raises(ValueError, match=sentence(message)):
         figure(np.zeros((0, 3)), np.zeros((20, 3)))
 
 
 @pytest.mark.parametrize("name", ["frechet", "mmd"])
 def test_single_rows_have_no_spread(name):
-    message = "generated has 1 rows. Write: at least 2"
+    message = "generated has 1 rows. Pass at least 2."
     with pytest.raises(ValueError, match=sentence(message)):
         FIGURES[name](np.zeros((5, 3)), np.zeros((1, 3)))
 
 
 def test_errors_of_neighbours():
     rows = np.zeros((6, 2))
-    message = "n_neighbors is 5, real has 6 rows and generated 5. Write: a whole number from 1 to 4"
+    message = "n_neighbors is 5, real has 6 rows and generated 5. Write a whole number from 1 to 4."
     with pytest.raises(ValueError, match=sentence(message)):
         generative_precision_recall(rows, rows[:5])
-    message = "n_neighbors is 0, real has 6 rows and generated 1. Write: more rows"
+    message = "n_neighbors is 0, real has 6 rows and generated 1. Pass more rows."
     with pytest.raises(ValueError, match=sentence(message)):
         generative_precision_recall(rows, rows[:1], 0)
 
 
 def test_errors_of_weights():
     rows = np.zeros((6, 2))
-    message = "real_weight has shape (5,), real has 6 rows. Write: one weight a row"
+    message = "real_weight has shape (5,), real has 6 rows. Pass one weight a row."
     with pytest.raises(ValueError, match=sentence(message)):
         wasserstein_per_feature(rows, rows, real_weight=np.ones(5))
-    message = (
-        "generated_weight runs from -1.0 to 4.0. Write: finite weights of 0 or more, not all 0"
-    )
+    message = "generated_weight runs from -1.0 to 4.0. Pass finite weights of 0 or more, not all 0."
     with pytest.raises(ValueError, match=sentence(message)):
         wasserstein_per_feature(rows, rows, generated_weight=np.arange(-1, 5))
-    message = "real_weight runs from 0.0 to 0.0. Write: finite weights of 0 or more, not all 0"
+    message = "real_weight runs from 0.0 to 0.0. Pass finite weights of 0 or more, not all 0."
     with pytest.raises(ValueError, match=sentence(message)):
         wasserstein_per_feature(rows, rows, real_weight=np.zeros(6))
 
 
 def test_errors_of_the_classifier():
     rows = np.zeros((6, 2))
-    message = "n_folds is 4, real has 6 rows and generated 6. Write: a whole number from 2 to 3"
+    message = "n_folds is 4, real has 6 rows and generated 6. Write a whole number from 2 to 3."
     with pytest.raises(ValueError, match=sentence(message)):
         two_sample_auc(rows, rows, n_folds=4)
-    message = "n_folds is 2, real has 6 rows and generated 3. Write: at least 4 rows of each"
+    message = "n_folds is 2, real has 6 rows and generated 3. Pass at least 4 rows of each."
     with pytest.raises(ValueError, match=sentence(message)):
         two_sample_auc(rows, rows[:3])
     message = (
         "classifier is LinearRegression(). "
-        "Write: a classifier with decision_function or predict_proba"
+        "Pass a classifier with decision_function or predict_proba."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         two_sample_auc(rows, rows, LinearRegression())
@@ -547,14 +555,14 @@ def test_errors_of_the_discrepancy():
     rows = np.zeros((6, 2))
     message = (
         "the median distance between rows is 0, so that it is no bandwidth. "
-        "Write: bandwidth=1.0, or another number in the unit of the rows"
+        "Write bandwidth=1.0, or another number in the unit of the rows."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         mmd(rows, rows)
     assert mmd(rows, rows, 1.0).value == 0
-    message = "bandwidth is -1.0. Write: a finite number above 0"
+    message = "bandwidth is -1.0. Write a finite number above 0."
     with pytest.raises(ValueError, match=sentence(message)):
         mmd(rows, rows, -1.0)
-    message = "n_permutations is 0. Write: 1 or more"
+    message = "n_permutations is 0. Write 1 or more."
     with pytest.raises(ValueError, match=sentence(message)):
         mmd(rows, rows, n_permutations=0)

@@ -1,19 +1,26 @@
 """Data files that are damaged, or made to harm: one clear sentence, little memory, no code run."""
 
 import io
+import json
 import os
 import pickle
 import shutil
 import sys
+import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from narrows import Autoencoder, Checkpoint, Training
+from narrows._errors import CheckpointError
 from narrows.data import csv
 from narrows.data.source import source
 from narrows.data.writers import write
+from narrows.engine.standing import standings
 
 X = np.random.default_rng(0).normal(size=(300, 4))
 PACKAGES = {".parquet": "pyarrow", ".h5": "h5py", ".root": "uproot"}
@@ -214,3 +221,110 @@ def test_a_file_that_may_not_be_read_says_so() -> None:
         os.chmod(f"good{kind}", 0)
         with pytest.raises(PermissionError):
             source(f"good{kind}")
+
+
+# Checkpoints
+
+
+def checkpointed(folder: Path, **more: object) -> Autoencoder:
+    checkpoint = Checkpoint(folder, minutes=None, epochs=1)
+    settings = {"max_epochs": 3, "random_state": 0, "hidden_layer_sizes": (4,), **more}
+    return Autoencoder(2, training=Training(checkpoint=checkpoint), **settings)
+
+
+@pytest.fixture(scope="module")
+def run_of_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A folder with the last two checkpoints of a fit, and the codes that it ends with."""
+    folder = tmp_path_factory.mktemp("run")
+    return folder, checkpointed(folder).fit(X).transform(X)
+
+
+def header_and_rest(content: bytes) -> tuple[dict[str, Any], bytes]:
+    size = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + size]), content[8 + size :]
+
+
+def rebuilt(header: object, rest: bytes) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + rest
+
+
+def huge(header: dict[str, Any], name: str = "best.loss") -> dict[str, Any]:
+    return {**header, name: {**header[name], "shape": [2**40, 2**20]}}
+
+
+def other_type(header: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"F32": "I32", "F64": "I64", "I64": "F64", "BOOL": "U8", "U8": "BOOL"}
+    own = {name: told for name, told in header.items() if name != "__metadata__"}
+    changed = {n: {**told, "dtype": kinds[told["dtype"]]} for n, told in own.items()}
+    return {**header, **changed}
+
+
+def signed(told: object, header: dict[str, Any]) -> dict[str, Any]:
+    return {**header, "__metadata__": {"narrows": told if isinstance(told, str) else "3"}}
+
+
+HOSTILE = {
+    "huge shape": lambda header, rest: rebuilt(huge(header), rest),
+    "huge header": lambda header, rest: b"\xff" * 7 + b"\x7f" + rest,
+    "long header": lambda header, rest: (2**33).to_bytes(8, "little") + rest,
+    "deep header": lambda header, rest: rebuilt(b'{"a":' * 10**5, rest),
+    "deep settings": lambda header, rest: rebuilt(signed("[" * 10**5, header), rest),
+    "no settings": lambda header, rest: rebuilt(signed("{}", header), rest),
+    "settings of text": lambda header, rest: rebuilt(signed("3", header), rest),
+    "other types": lambda header, rest: rebuilt(other_type(header), rest),
+    "no tensors": lambda header, rest: rebuilt({"__metadata__": header["__metadata__"]}, b""),
+    "a pickle": lambda header, rest: pickle.dumps(Harm()),
+}
+
+
+def goes_on(folder: Path, expected: np.ndarray) -> None:
+    """Fit from a folder on, whatever it warns of, and compare codes with those of a whole fit."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        found = checkpointed(folder).fit(X).transform(X)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_checkpoints_give_way_to_the_one_before(
+    name: str, run_of_two: tuple[Path, np.ndarray]
+) -> None:
+    shutil.copytree(run_of_two[0], "run")
+    first, last = sorted(Path("run").iterdir())
+    last.write_bytes(HOSTILE[name](*header_and_rest(last.read_bytes())))
+    tracemalloc.start()
+    (run,), (reason,) = standings("run")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert run.path == first
+    assert most < 5e6
+    assert "\n" not in reason
+    assert str(last) in reason
+    goes_on(Path("run"), run_of_two[1])
+    shutil.rmtree("run")
+    Path("run").mkdir()
+    last.write_bytes(
+        HOSTILE[name](*header_and_rest(sorted(run_of_two[0].iterdir())[1].read_bytes()))
+    )
+    with pytest.raises(CheckpointError, match=r"^No checkpoint of this fit in 'run' can be"):
+        checkpointed(Path("run")).fit(X)
+    assert last.exists()
+    assert not Path("harmed").exists()
+
+
+def test_changed_checkpoints_give_way_to_the_one_before(
+    run_of_two: tuple[Path, np.ndarray],
+) -> None:
+    refused = 0
+    for seed in range(24):
+        shutil.rmtree("run", ignore_errors=True)
+        shutil.copytree(run_of_two[0], "run")
+        last = sorted(Path("run").iterdir())[-1]
+        last.write_bytes(changed(last.read_bytes(), seed))
+        runs, reasons = standings("run")
+        assert len(runs) == 1
+        assert all("\n" not in reason for reason in reasons)
+        refused += len(reasons)
+        goes_on(Path("run"), run_of_two[1])
+    assert refused > 12

@@ -135,7 +135,7 @@ def test_elbow_is_the_end_where_there_is_none(curve):
 
 @pytest.mark.parametrize("curve", [[], [0.1, np.nan, 0.3]])
 def test_elbow_refuses_what_is_not_a_curve(curve):
-    with pytest.raises(ValueError, match="Write: finite numbers"):
+    with pytest.raises(ValueError, match=r"Write finite numbers, one per number of components\.$"):
         elbow(np.array(curve, dtype=float))
 
 
@@ -281,5 +281,5 @@ def test_dependence_thins_without_touching_the_global_generator(rng):
     first, second = dependence(codes), dependence(codes)
     assert np.array_equal(first.mutual_information, second.mutual_information, equal_nan=True)
     assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
-    with pytest.raises(ValueError, match=r"codes has 4 rows\. Write: at least 5 rows"):
+    with pytest.raises(ValueError, match=r"codes has 4 rows\. Pass at least 5 rows\."):
         dependence(codes[:4])

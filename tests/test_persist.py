@@ -3,6 +3,7 @@
 import copy
 import errno
 import json
+import os
 import pickle
 import random
 import re
@@ -404,6 +405,44 @@ def test_a_file_that_grows_too_large_leaves_the_old_one(fitted, path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == content
     assert [*path.parent.iterdir()] == [path]
+
+
+def test_processes_that_save_to_one_path_do_not_mix(path, tmp_path):
+    """A third process loads all the while, and always finds one of the two models, whole."""
+    X = table(n_rows=ROWS)
+    models = [Autoencoder(k, **SMALL).fit(X) for k in (1, 2)]
+    models[0].save(path)
+    contents = []
+    for model in models:
+        model.save(tmp_path / "alone.safetensors")
+        contents.append((tmp_path / "alone.safetensors").read_bytes())
+    children = []
+    for model in models:
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                for _ in range(60):
+                    model.save(path)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    seen, ended = [], []
+    while len(ended) < 2:
+        seen.append(load(path).n_components)
+        ended += [status for child in children for pid, status in [wait(child)] if pid]
+    assert ended == [0, 0]
+    assert set(seen) == {1, 2}
+    assert path.read_bytes() in contents
+    assert sorted(tmp_path.iterdir()) == sorted([path, tmp_path / "alone.safetensors"])
+
+
+def wait(child: int) -> tuple[int, int]:
+    """Return a child that has ended and its status; 0 if it goes on, or had been waited for."""
+    try:
+        return os.waitpid(child, os.WNOHANG)
+    except ChildProcessError:
+        return 0, 0
 
 
 def test_a_missing_folder(fitted, tmp_path):

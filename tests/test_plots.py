@@ -178,7 +178,7 @@ def test_code_scatter_thins_and_wraps():
     assert np.abs(points[:, 0]).max() <= np.pi
     assert ax.get_xlim() == pytest.approx((-np.pi, np.pi))
     assert np.array_equal(codes, original)
-    with pytest.raises(ValueError, match=r"names is \['a'\]. Write: 2 names"):
+    with pytest.raises(ValueError, match=r"names is \['a'\]. Pass 2 names\."):
         code_scatter(codes, names=["a"])
 
 
@@ -272,7 +272,7 @@ def test_features_that_move_most_are_shown():
     titles = [ax.get_title() for ax in maps.axes if ax.images]
     assert titles == names[3:]
     assert {ax.images[0].get_clim() for ax in maps.axes if ax.images} == {(-11, 11)}
-    with pytest.raises(ValueError, match="Write: 12 names"):
+    with pytest.raises(ValueError, match=r"Pass 12 names\."):
         responses(decoded, STEPS[:2], feature_names=["a"])
 
 
@@ -298,5 +298,5 @@ def test_matrix_annotates_and_scales():
     assert matrix(np.abs(values)).images[0].get_clim() == (0, 1)
     assert matrix(values, limits=(-2, 2)).images[0].get_clim() == (-2, 2)
     assert not matrix(random(13, 13)).texts
-    with pytest.raises(ValueError, match="Write: 2 names"):
+    with pytest.raises(ValueError, match=r"Pass 2 names\."):
         matrix(values, labels=["a"])

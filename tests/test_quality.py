@@ -188,11 +188,11 @@ def test_blocks_change_nothing(metric, mapped, monkeypatch):
 @pytest.mark.parametrize("metric", NEIGHBOURHOOD)
 def test_neighbourhood_errors(metric, mapped):
     X, Z = mapped
-    message = "X has 150 rows, Z has 149. Write: Z with the codes of the rows of X"
+    message = "X has 150 rows, Z has 149. Pass Z with the codes of the rows of X."
     with pytest.raises(ValueError, match=sentence(message)):
         metric(X, Z[1:])
     holed = np.where(np.arange(2) == 1, np.nan, Z)
-    message = "Z holds 150 values that are not finite. Write: finite Z"
+    message = "Z holds 150 values that are not finite. Pass finite Z."
     with pytest.raises(ValueError, match=sentence(message)):
         metric(X, holed)
 
@@ -203,19 +203,19 @@ def test_neighbourhood_errors(metric, mapped):
 )
 def test_neighbourhood_sizes(metric, wrong, most, mapped):
     for size in (wrong, 0):
-        message = f"n_neighbors is {size}, X has 150 rows. Write: a whole number from 1 to {most}"
+        message = f"n_neighbors is {size}, X has 150 rows. Write a whole number from 1 to {most}."
         with pytest.raises(ValueError, match=sentence(message)):
             metric(*mapped, size)
-    message = "n_neighbors is 1, X has 2 rows. Write: more rows"
+    message = "n_neighbors is 1, X has 2 rows. Pass more rows."
     with pytest.raises(ValueError, match=sentence(message)):
         metric(np.eye(2), np.eye(2), 1)
 
 
 def test_perplexity_errors(mapped):
-    message = "perplexity is 149, X has 150 rows. Write: a number above 1 and below 149"
+    message = "perplexity is 149, X has 150 rows. Write a number above 1 and below 149."
     with pytest.raises(ValueError, match=sentence(message)):
         tsne_divergence(*mapped, 149)
-    message = "Z is constant and has no scale. Write: rescale=False"
+    message = "Z is constant and has no scale. Write rescale=False."
     with pytest.raises(ValueError, match=sentence(message)):
         tsne_divergence(mapped[0], np.ones((150, 2)), rescale=True)
 
@@ -336,7 +336,7 @@ def test_classes_may_be_names(classes):
     assert separated_attribute_predictability(codes, names) > 0.5
     assert dci(codes[:300], names[:300]).disentanglement > 0.98
     message = (
-        'factors has type <U5, a lasso predicts numbers. Write: importance="gradient_boosting"'
+        'factors has type <U5, a lasso predicts numbers. Write importance="gradient_boosting".'
     )
     with pytest.raises(ValueError, match=sentence(message)):
         dci(codes, names, "lasso")
@@ -346,23 +346,23 @@ def test_classes_may_be_names(classes):
     "metric", [mutual_information_gap, dci, separated_attribute_predictability]
 )
 def test_disentanglement_errors(metric, numbers):
-    message = "codes has 600 rows, factors has 599. Write: factors of the same rows"
+    message = "codes has 600 rows, factors has 599. Pass factors of the same rows."
     with pytest.raises(ValueError, match=sentence(message)):
         metric(numbers, numbers[1:])
-    message = "factors [1] are constant. Write: factors that vary"
+    message = "factors [1] are constant. Pass factors that vary."
     with pytest.raises(ValueError, match=sentence(message)):
         metric(numbers, numbers * [1, 0])
-    message = "codes holds 600 values that are not finite. Write: finite codes"
+    message = "codes holds 600 values that are not finite. Pass finite codes."
     with pytest.raises(ValueError, match=sentence(message)):
         metric(numbers * [1, np.inf], numbers)
 
 
 def test_disentanglement_settings(numbers):
-    with pytest.raises(ValueError, match=sentence("n_bins is 1. Write: 2 or more")):
+    with pytest.raises(ValueError, match=sentence("n_bins is 1. Write 2 or more.")):
         mutual_information_gap(numbers, numbers, n_bins=1)
     message = (
         "a factor of type int64 has 600 classes in 600 rows, the rarest in 1. "
-        "Write: factors.astype(float) if they are numbers, or more rows of each class"
+        "Write factors.astype(float) if they are numbers, or more rows of each class."
     )
     for metric in (dci, separated_attribute_predictability):
         with pytest.raises(ValueError, match=sentence(message)):
@@ -390,13 +390,13 @@ def test_active_angles_may_cross_the_cut(rng):
 def test_active_units_errors(rng):
     codes = rng.normal(size=(5, 2))
     with pytest.raises(
-        ValueError, match=sentence("threshold is -1. Write: a variance of 0 or more")
+        ValueError, match=sentence("threshold is -1. Write a variance of 0 or more.")
     ):
         active_units(codes, -1)
-    message = "circular names [2], codes has 2 components. Write: numbers from 0 to 1"
+    message = "circular names [2], codes has 2 components. Write numbers from 0 to 1."
     with pytest.raises(ValueError, match=sentence(message)):
         active_units(codes, circular=(2,))
-    message = "codes holds 10 values that are not finite. Write: finite codes"
+    message = "codes holds 10 values that are not finite. Pass finite codes."
     with pytest.raises(ValueError, match=sentence(message)):
         active_units(codes * np.nan)
 
@@ -455,17 +455,16 @@ def test_round_trip_errors():
     Z = np.zeros((5, 2))
     message = (
         "Z has shape (5, 2) and comes back with shape (5, 1). "
-        "Write: codes as the model's transform returns them"
+        "Pass codes as the model's transform returns them."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         round_trip((np.copy, lambda X: X[:, :1]), Z)
     message = (
-        "model is 3. Write: a fitted model with inverse_transform and transform, "
-        "or (decode, encode)"
+        "model is 3. Pass a fitted model with inverse_transform and transform, or (decode, encode)."
     )
     with pytest.raises(ValueError, match=sentence(message)):
         round_trip(3, Z)
-    message = "what comes back holds 10 values that are not finite. Write: finite codes"
+    message = "what comes back holds 10 values that are not finite. Pass finite codes."
     with pytest.raises(ValueError, match=sentence(message)):
         round_trip((np.copy, lambda X: X * np.nan), Z)
 
@@ -520,16 +519,16 @@ def test_label_efficiency_of_codes_that_know_nothing(labelled, rng):
     [
         (
             {"n_labels": (50, 301)},
-            "n_labels is (50, 301), y has 400 rows of 2 classes. Write: numbers from 2 to 300",
+            "n_labels is (50, 301), y has 400 rows of 2 classes. Write numbers from 2 to 300.",
         ),
         (
             {"n_labels": ()},
-            "n_labels is (), y has 400 rows of 2 classes. Write: numbers from 2 to 300",
+            "n_labels is (), y has 400 rows of 2 classes. Write numbers from 2 to 300.",
         ),
-        ({"n_draws": 1}, "n_draws is 1. Write: 2 or more, for a standard error"),
+        ({"n_draws": 1}, "n_draws is 1. Write 2 or more, for a standard error."),
         (
             {"test_size": 1.0},
-            "test_size is 1.0, y has 400 rows of 2 classes. Write: a share from 0.005 to below 1",
+            "test_size is 1.0, y has 400 rows of 2 classes. Write a share from 0.005 to below 1.",
         ),
     ],
 )
@@ -540,12 +539,10 @@ def test_label_efficiency_settings(labelled, settings, message):
 
 def test_label_efficiency_errors(labelled):
     codes, raw, y = labelled
-    message = "codes has 400 rows, raw 400 and y 399. Write: all three of the same rows"
+    message = "codes has 400 rows, raw 400 and y 399. Pass all three of the same rows."
     with pytest.raises(ValueError, match=sentence(message)):
         label_efficiency(codes, raw, y[1:])
-    message = (
-        "y has 1 classes, the rarest in 400 rows. Write: at least 2 classes of at least 2 rows"
-    )
+    message = "y has 1 classes, the rarest in 400 rows. Pass at least 2 classes of at least 2 rows."
     with pytest.raises(ValueError, match=sentence(message)):
         label_efficiency(codes, raw, np.zeros(400))
 
@@ -566,9 +563,9 @@ def test_clustering_agreement(rng):
 
 def test_clustering_errors(rng):
     codes = rng.normal(size=(5, 2))
-    message = "codes has 5 rows, y has 4. Write: one label for each code"
+    message = "codes has 5 rows, y has 4. Pass one label for each code."
     with pytest.raises(ValueError, match=sentence(message)):
         clustering_agreement(codes, np.arange(4))
-    message = "n_clusters is 6, codes has 5 rows. Write: a whole number from 1 to 5"
+    message = "n_clusters is 6, codes has 5 rows. Write a whole number from 1 to 5."
     with pytest.raises(ValueError, match=sentence(message)):
         clustering_agreement(codes, np.arange(5), 6)

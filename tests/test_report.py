@@ -14,7 +14,16 @@ from scipy.stats import circstd
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
-from narrows import L1, Autoencoder, Dense, HierarchicalAutoencoder, Plain, Training
+from narrows import (
+    L1,
+    AdversarialAutoencoder,
+    Autoencoder,
+    Dense,
+    HierarchicalAutoencoder,
+    Plain,
+    Training,
+    VariationalAutoencoder,
+)
 from narrows.metrics import clustering_agreement, round_trip, trustworthiness
 from narrows.parts import ESTIMATORS, load
 from narrows.report.blocks import bar, drawable, number, share
@@ -111,6 +120,45 @@ def test_every_estimator_has_a_page(name, folder):
     assert "&lt;b&gt;bold" in page
     assert "None of the held-out rows" in page
     assert "PCA is left out" not in page
+
+
+@pytest.mark.filterwarnings("ignore:Codes do not follow the prior")
+def test_a_contest_is_shown_with_its_prior_and_samples(folder):
+    model = AdversarialAutoencoder(2, prior="ring", **SMALL).fit(TRAIN)
+    page = report(model, TEST, folder / "contest.html").read_text("utf-8")
+    tags = whole_and_alone(page)
+    rows = dict(zip(tags.cells, tags.cells[1:], strict=False))
+    assert rows["prior"] == "RingSampler()"
+    accuracy = model.critic_accuracy(TEST, random_state=0)
+    assert rows["critic's accuracy"] == f"{accuracy:.3f}"
+    assert rows["p-value of the prior"] == f"{model.prior_test(TEST, random_state=0).p_value:.2g}"
+    assert "two-sample AUC" in rows
+    assert "Codes and draws of the prior" in page
+    assert "Samples of the model beside rows" in page
+
+
+def test_values_between_have_no_bound(folder):
+    shares, held = (1 / (1 + np.exp(-rows)) for rows in (TRAIN, TEST))
+    model = VariationalAutoencoder(2, likelihood="bernoulli", **SMALL).fit(shares)
+    page = report(model, held, folder / "shares.html").read_text("utf-8")
+    whole_and_alone(page)
+    assert "There is no bound. likelihood=" in page
+    assert "Samples of the model beside rows" in page
+
+
+def test_one_component_has_no_scree_plot(folder):
+    model = HierarchicalAutoencoder(1, **SMALL).fit(TRAIN)
+    page = report(model, TEST, folder / "one.html", train=TRAIN).read_text("utf-8")
+    assert "One component is one figure" in page
+    assert "FVE against components" not in page
+
+
+def test_words_stand_at_the_left(folder):
+    model = VariationalAutoencoder(2, **SMALL).fit(TRAIN)
+    page = report(model, TEST, folder / "words.html").read_text("utf-8")
+    assert '<td class="words">0.5 where a classifier cannot tell them apart</td>' in page
+    assert '<th scope="col" class="words">meaning</th>' in page
+    assert not re.search(r'<td class="words">[0-9−.e]*</td>', page)
 
 
 def test_images_with_angles(folder):

@@ -566,3 +566,21 @@ def test_labels_of_a_bound_that_do_not_fit_are_refused(y, message):
 )
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
+
+
+def test_labels_come_from_files(tmp_path):
+    few = np.array(["on", "off"], dtype=object)[np.arange(60) % 2]
+    few[20:] = -1
+    np.save(tmp_path / "X.npy", X)
+    path = tmp_path / "y.csv"
+    path.write_text("\n".join(["label,run", *(f"{label},0" for label in few)]))
+    model = SemiSupervisedVAE(2, **quick())
+    twin = clone(model).fit(tmp_path / "X.npy", f"{path}:label")
+    model.fit(X, few)
+    np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
+    assert twin.score(X, f"{path}:label") == model.score(X, few)
+    with pytest.raises(ValueError, match="columns") as caught:
+        model.fit(X, path)
+    assert str(caught.value) == (
+        f"y='{path}' has 2 columns. Select the labels, as in 'table.csv:label'."
+    )

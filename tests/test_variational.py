@@ -389,13 +389,24 @@ def test_the_gap_to_the_prior_splits_the_divergence():
             "posterior='plain' is a point for each row, not a distribution. "
             "Write 'gaussian', or Autoencoder(code=...).",
         ),
-        ({"posterior": "gausian"}, "code='gausian' is not known. Did you mean 'gaussian'? Known"),
+        (
+            {"posterior": "gausian"},
+            "posterior='gausian' is not known. Did you mean 'gaussian'? Known",
+        ),
         ({"beta": -1.0}, "beta=-1.0 must be a number, at least 0. Write 1.0."),
         ({"beta": None}, "beta=None must be a number, at least 0. Write 1.0."),
         ({"noise": math.inf}, "noise=inf must be positive. Write 'learned', 'per_feature', or a"),
         (
             {"likelihood": "normal", "noise": 0.3},
             "noise=0.3 is for likelihood='gaussian'. Write likelihood=Normal(0.3).",
+        ),
+        (
+            {"likelihood": "bernoulli", "noise": 0.3},
+            "noise=0.3 is for likelihood='gaussian', not for 'bernoulli'. Leave noise= out.",
+        ),
+        (
+            {"posterior": "cauchy"},
+            "posterior='cauchy' is not known. Known are: ",
         ),
         ({"n_draws": 0}, "n_draws=0 must be a whole number, at least 1."),
         ({"warm_up": 1.5}, "warm_up=1.5 must be a share of the training in [0, 1). Write 0.2."),
@@ -445,6 +456,8 @@ def test_settings_that_are_refused(settings, sentence):
 def test_likelihoods_that_are_none():
     X = 1 / (1 + np.exp(-table()))
     model = VariationalAutoencoder(K, likelihood="bernoulli", **quick()).fit(X)
+    with pytest.raises(ValueError, match=r"^likelihood='bernoulli' gives probabilities of 0 and 1"):
+        model.elbo(X)
     with pytest.raises(ValueError, match=r"^likelihood='bernoulli' gives probabilities of 0 and 1"):
         model.log_likelihood(X)
     with pytest.raises(ValueError, match=r"^n_samples=0 must be a whole number"):

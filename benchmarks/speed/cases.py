@@ -1,7 +1,7 @@
 """The networks that are timed, and their clock; read by both environments."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -37,9 +37,24 @@ class Case:
             return rng.poisson(rng.gamma(0.5, 2.0, shape[1]), shape).astype(np.float32)
         return rng.standard_normal(shape, dtype=np.float32)
 
+    def small(self):
+        """Return the case with two batches of rows."""
+        return replace(self, n_rows=2 * self.batch_size)
+
+    @property
+    def n_parameters(self):
+        return sum((a + 1) * b for a, b in pairwise(self.widths))
+
     def __str__(self):
         widths = "-".join(map(str, self.widths))
         return f"{widths} {self.activation}, batch {self.batch_size}, {self.n_rows} rows"
+
+
+CASES = {
+    "S": Case("S", (30, 40, 2), "tanh", 128, 50_000),
+    "M": Case("M", (784, 512, 256, 32), "relu", 256, 30_000),
+    "L": Case("L", (10_000, 512, 50), "relu", 128, 4_000),
+}
 
 
 class Clock:

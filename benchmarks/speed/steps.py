@@ -8,16 +8,11 @@ from dataclasses import asdict, replace
 
 import bare
 import ours
-from cases import Case, Clock
+from cases import CASES, Clock
 from common import BARS, ROOT, NotMeasured, bar, cells, options, rounds, show, table
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
-CASES = {
-    "S": Case("S", (30, 40, 2), "tanh", 128, 50_000),
-    "M": Case("M", (784, 512, 256, 32), "relu", 256, 30_000),
-    "L": Case("L", (10_000, 512, 50), "relu", 128, 4_000),
-}
 LOOP, OURS, DEFAULTS = "bare torch loop", "narrows, same network", "narrows, as it comes"
 EIGHT, MLP = "narrows, same network, 8 restarts", "scikit-learn MLPRegressor"
 FLOOR, ADAM = "floor: matrix products alone", "one fused Adam step alone"

@@ -27,6 +27,9 @@ _WHERE = {
     "ModuleRegressor": "narrows.estimators.module_regressor",
     "Training": "narrows.engine.training",
     "Checkpoint": "narrows.engine.checkpoint",
+    "JsonLog": "narrows.engine.log",
+    "TensorBoard": "narrows.engine.tracking",
+    "MLflow": "narrows.engine.tracking",
     "Dense": "narrows.nn.dense",
     "Convolutional": "narrows.nn.convolutional",
     "Modules": "narrows.nn.modules",
@@ -85,6 +88,9 @@ if TYPE_CHECKING:
     from narrows.data.views import lagged as lagged
     from narrows.data.views import windows as windows
     from narrows.engine.checkpoint import Checkpoint as Checkpoint
+    from narrows.engine.log import JsonLog as JsonLog
+    from narrows.engine.tracking import MLflow as MLflow
+    from narrows.engine.tracking import TensorBoard as TensorBoard
     from narrows.engine.training import Training as Training
     from narrows.estimators.adversarial import AdversarialAutoencoder as AdversarialAutoencoder
     from narrows.estimators.autoencoder import Autoencoder as Autoencoder

@@ -34,9 +34,10 @@ def plain(name: str, value: Any) -> Any:
         return _TRAINING_ONLY[name.rpartition("__")[2]]
     if isinstance(value, np.random.RandomState | np.random.Generator):
         return None
-    if name in _UNKEPT and callable(value) and not parts.listed(value):
+    title = unkept(name, value)
+    if title:
         # What it was called is enough to load and score.
-        return parts.load(_UNKEPT[name])(_title(value))
+        return parts.load(_UNKEPT[name])(title)
     if isinstance(value, parts.Part):
         own = value.get_params(deep=False)
         return type(value)(**{key: plain(f"{name}__{key}", own[key]) for key in own})
@@ -56,6 +57,12 @@ def plain(name: str, value: Any) -> Any:
             f"Write set_params({name}=...) with a finite number first."
         )
     return value
+
+
+def unkept(name: str, value: Any) -> str:
+    """Return what a setting is called that is code, and so not in a file; nothing of others."""
+    own = name in _UNKEPT and callable(value) and not parts.listed(value)
+    return _title(value) if own else ""
 
 
 def _items(name: str, settings: Any) -> Any:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from narrows import parts
 from narrows._errors import ModelFileError, nearest
 from narrows._files import atomic, digest, require_file
-from narrows._plain import plain
+from narrows._plain import plain, unkept
 from narrows._types import Array, PathLike
 from narrows._values import check_kinds, count
 
@@ -120,10 +121,23 @@ def save(estimator: Any, path: PathLike) -> None:
         )
     check_is_fitted(estimator, "fve_restarts_")
     settings, arrays = _settings_of(estimator), _arrays_of(estimator)
+    _warn_unkept(estimator)
     settings["sha256"] = digest(settings, arrays)
     content = serialised(arrays, {_KEY: json.dumps(settings, allow_nan=False)})
     with atomic(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _warn_unkept(estimator: Any) -> None:
+    """Warn of functions of one's own that only training and draws need, and no file holds."""
+    for name, value in estimator.get_params().items():
+        own = unkept(name, value)
+        if own:
+            warnings.warn(
+                f"No file holds Python code: {name}={own} is left out. Codes and scores do not "
+                f"need it; to draw or to train after load, write model.set_params({name}={own}).",
+                stacklevel=4,
+            )
 
 
 def load(path: PathLike, trusted: str | Sequence[str] = ()) -> Any:

@@ -1,7 +1,7 @@
 """A classifier beside a conditional autoencoder, learned from rows of which few have labels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -108,11 +108,11 @@ class Pairs:
         sizes = len(self.unlabelled) / n, len(self.labelled) / n
         return self._paired(torch.Generator().manual_seed(0), one, two, sizes)
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Pair]:
-        """Yield as many pairs, in new random orders."""
+    def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Pair, None, None]:
+        """Yield as many pairs, in new random orders, after the first `done`."""
         one = _steps(self.unlabelled, len(self), 0, generator)
         two = _steps(self.labelled, len(self), self.batch_size // 2, generator)
-        return self._paired(generator, one, two, (len(one[0]), len(two[0])))
+        return self._paired(generator, one[done:], two[done:], (len(one[0]), len(two[0])))
 
     def _paired(
         self,
@@ -120,7 +120,7 @@ class Pairs:
         unlabelled: Sequence[Tensor],
         labelled: Sequence[Tensor],
         sizes: tuple[float, float],
-    ) -> Iterator[Pair]:
+    ) -> Generator[Pair, None, None]:
         """Yield the rows of each step, of as many as `sizes` on average."""
         first, second = (
             s / size if size else 0.0 for s, size in zip(self.shares, sizes, strict=True)

@@ -26,6 +26,15 @@ Target = Annotated[
     str | None,
     typer.Option("--target", metavar="FILE", help="What to reconstruct, if not DATA itself."),
 ]
+ConditionFile = Annotated[
+    str | None,
+    typer.Option(
+        "--condition",
+        metavar="FILE",
+        help="What is known of each row besides: table.csv:column,column, one line a row. Columns "
+        "of texts or whole numbers are categories.",
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option("--sample-weight", metavar="FILE", help="One weight per row, >= 0."),

@@ -24,6 +24,7 @@ class Material:
 
     data: "Source"
     target: "Source | None" = None
+    condition: "dict[str, list[Any]] | None" = None
     weight: "Array | None" = None
     groups: "Array | None" = None
     labels: "Array | None" = None
@@ -36,6 +37,7 @@ class Material:
         return Material(
             Rows(self.data, index),
             None if self.target is None else Rows(self.target, index),
+            condition_of(self.condition, index),
             *(None if column is None else column[index] for column in columns),
         )
 
@@ -73,6 +75,7 @@ def material(
     sample_weight: str | None = None,
     groups: str | None = None,
     labels: str | None = None,
+    condition: str | None = None,
 ) -> Material:
     """Return the rows of files, and what goes with them.
 
@@ -87,7 +90,28 @@ def material(
     if targets is not None and len(targets) != n_rows:
         raise _unequal("target", target, len(targets), n_rows)
     named = {"sample-weight": sample_weight, "groups": groups, "labels": labels}
-    return Material(found, targets, *(column(*each, n_rows) for each in named.items()))
+    known = None if condition is None else known_of(condition, n_rows)
+    own = (column(*each, n_rows) for each in named.items())
+    return Material(found, targets, known, *own)
+
+
+def known_of(path: str, n_rows: int) -> dict[str, list[Any]]:
+    """Return the columns of a condition, of as many rows as the data."""
+    from narrows.data.columns import columns
+
+    found = columns(path)
+    n_found = len(next(iter(found.values()), []))
+    if n_found != n_rows:
+        raise _unequal("condition", path, n_found, n_rows)
+    return found
+
+
+def condition_of(known: dict[str, list[Any]] | None, index: "Array") -> dict[str, list[Any]] | None:
+    """Return the condition of some of the rows."""
+    if known is None:
+        return None
+    chosen = [int(row) for row in index]
+    return {name: [values[row] for row in chosen] for name, values in known.items()}
 
 
 def rows(paths: Sequence[str]) -> "Source":

@@ -25,16 +25,21 @@ def fit(estimator: Any, train: "Material", validation: Any = None, *, warn: bool
             sample_weight=train.weight,
             groups=train.groups,
             validation=validation,
+            **_known(train),
         )
     estimator.set_params(verbose=verbose)
     return time.monotonic() - started
+
+
+def _known(rows: "Material") -> dict[str, Any]:
+    return {} if rows.condition is None else {"condition": rows.condition}
 
 
 def held_out(estimator: Any, test: "Material") -> dict[str, "Array"]:
     """Return the FVE of the model, and of all its restarts, on rows that chose nothing."""
     import numpy as np
 
-    told = {"target": test.target, "sample_weight": test.weight}
+    told = {"target": test.target, "sample_weight": test.weight, **_known(test)}
     each = [restart.fve(test.data, **told) for restart in estimator.restarts_]
     return {"fve": estimator.fve(test.data, **told), "fve_restarts": np.stack(each)}
 
@@ -46,7 +51,12 @@ def pca_beside(estimator: Any, train: "Material", test: "Material") -> "Array | 
     from narrows.report import pca_fve
 
     squared = isinstance(resolve("likelihood", estimator.likelihood), Gaussian)
-    if not squared or test.target is not None or test.weight is not None:
+    if (
+        not squared
+        or test.condition is not None
+        or test.target is not None
+        or test.weight is not None
+    ):
         return None
     scale = "standard" if estimator.scale == "auto" else estimator.scale
     return pca_fve(train.data, test.data, estimator.n_components, scale)

@@ -52,7 +52,8 @@ class Setting:
     @property
     def flag(self) -> bool:
         """Whether it is switched rather than given a value."""
-        return bool in _members(self.annotation)
+        kinds = _members(self.annotation)
+        return bool in kinds and str not in kinds
 
     @property
     def option(self) -> str:
@@ -205,6 +206,7 @@ def _is_function(annotation: Any) -> bool:
     return all(typing.get_origin(kind) is Callable for kind in kinds)
 
 
+_TRUTH = {"yes": True, "no": False, "true": True, "false": False}
 _NUMBERS = {int: ("N", "a whole number"), float: ("X", "a number"), Any: ("N", "a whole number")}
 
 
@@ -233,6 +235,8 @@ def _may_be_none(annotation: Any) -> bool:
 def _parsed(text: str, annotation: Any) -> Any:
     if text.lower() == "none" and _may_be_none(annotation):
         return None
+    if bool in _members(annotation) and text.lower() in _TRUTH:
+        return _TRUTH[text.lower()]
     if inner := item(annotation):
         return () if text == "none" else tuple(_parsed(each, inner) for each in text.split(","))
     number = _number(annotation)

@@ -14,7 +14,8 @@ Parts = Annotated[
         "--part",
         metavar="PART,...",
         help="encoder (rows to codes), decoder (codes to rows), reconstruction (rows to rows), "
-        "score (rows to a score each), sampler (noise to rows). Several that read rows go into "
+        "score (rows to a score each), sampler (noise to rows), prediction (rows to classes or "
+        "values, of a classifier or regressor). Several that read rows go into "
         "one file.",
     ),
 ]

@@ -2,12 +2,13 @@
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from narrows.cli import _data, _models, _results, _show
-from narrows.cli._arguments import Data, Groups, Json, Target, TestFraction, Weights
+from narrows.cli._arguments import ConditionFile, Data, Groups, Json, Target, TestFraction, Weights
 
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="Model file: name.safetensors.")
@@ -30,6 +31,11 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Refuse to begin anew where there is no checkpoint.")
 ]
 
+Log = Annotated[
+    str | None,
+    typer.Option("--log", metavar="FILE", help="Add a line of JSON for each epoch to this file."),
+]
+
 
 def fit(
     data: Data,
@@ -39,10 +45,12 @@ def fit(
     target: Target = None,
     sample_weight: Weights = None,
     groups: Groups = None,
+    condition: ConditionFile = None,
     validation: Validation = None,
     validation_target: ValidationTarget = None,
     checkpoint: Checkpoint = None,
     resume: Resume = False,
+    log: Log = None,
     as_json: Json = False,
     **settings: Any,
 ) -> None:
@@ -56,17 +64,25 @@ def fit(
     --------
     $ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
     $ narrows fit run1.npy run2.npy --training.split blocks --n-init 8 -o model.safetensors
-    $ narrows fit big.npy --checkpoint run/ --random-state 0 -o model.safetensors
+    $ narrows fit big.npy --checkpoint run/ --log run.jsonl -o model.safetensors
     $ torchrun --nproc-per-node 2 -m narrows fit big.npy -o model.safetensors
+    $ narrows fit table.csv:x,y --condition table.csv:kind -o model.safetensors
     $ narrows fit counts.parquet --likelihood negative_binomial -o model.safetensors
     $ narrows fit data.npz:X --model Autoencoder --penalties l1 --penalties.l1.strength 0.01 \
           --architecture.dropout 0.1 --training.patience 50 -o model.safetensors
     """
     _data.check_output(output, [".safetensors"])
+    from narrows.report.subject import went_back
+
+    if condition is not None and validation is not None:
+        raise ValueError(
+            "--validation has no condition. Leave it out: a part of DATA chooses epoch and restart."
+        )
     with _together():
         estimator = _models.estimator(model, _models.values(settings))
         _keep_checkpoints(estimator, checkpoint, resume)
-        material = _data.material(data, target, sample_weight, groups)
+        _keep_log(estimator, log)
+        material = _data.material(data, target, sample_weight, groups, condition=condition)
         train, test = material.split(estimator, test_fraction)
         given = _validation(validation, validation_target, target)
         seconds = _results.fit(estimator, train, given)
@@ -79,7 +95,6 @@ def fit(
         facts = {"path": output, "model": model, "n_train": len(train), "n_test": len(test)}
         _show.as_json({**facts, "n_iter": estimator.n_iter_, "seconds": seconds, **found})
         return
-    from narrows.report.subject import went_back
 
     _show.line(_results.heading(estimator, len(train), seconds))
     _results.print_table(found, estimator.n_components, found["rows"])
@@ -116,6 +131,18 @@ def _keep_checkpoints(estimator: Any, folder: str | None, resume: bool) -> None:
     training.set_params(checkpoint=Checkpoint(folder, resume=resume or None))
     seed = 0 if estimator.random_state is None else estimator.random_state
     estimator.set_params(training=training, random_state=seed)
+
+
+def _keep_log(estimator: Any, path: str | None) -> None:
+    """Let the epochs of a fit be written down."""
+    from narrows import JsonLog, Training
+
+    if path is None:
+        return
+    if not Path(path).resolve().parent.is_dir():
+        raise FileNotFoundError(f"Cannot write '{path}': there is no folder '{Path(path).parent}'.")
+    training = estimator.training or Training()
+    estimator.set_params(training=training.set_params(callbacks=[JsonLog(path)]))
 
 
 def _validation(path: str | None, target_path: str | None, target: str | None) -> Any:

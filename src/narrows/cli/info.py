@@ -2,20 +2,38 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from narrows.cli import _results, _show
-from narrows.cli._arguments import Json, ModelFile
+import typer
+
+from narrows.cli import _progress, _results, _show
+from narrows.cli._arguments import Json
+
+Subject = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="File written by narrows fit, or the folder of its --checkpoint.",
+        show_default=False,
+    ),
+]
 
 
-def info(model: ModelFile, as_json: Json = False) -> None:
+def info(model: Subject, as_json: Json = False) -> None:
     """Print what a model file holds: sizes, what was explained, settings.
+
+    Of a folder of checkpoints it prints how far the fit is: epochs, losses, time left, and when it
+    was saved, while it goes on and after.
 
     Examples
     --------
     $ narrows info model.safetensors
     $ narrows info model.safetensors --json
+    $ narrows info run/
     """
+    if Path(model).is_dir():
+        _progress.show(model, as_json=as_json)
+        return
     import narrows
     from narrows.persist import describe
 
@@ -40,10 +58,30 @@ def _facts(path: str, header: dict[str, Any], estimator: Any) -> dict[str, str]:
     return {
         "file": f"{path}, {Path(path).stat().st_size / 1e6:.1f} MB, narrows {header['version']}",
         "features": f"{math.prod(features)}" + (_short(names) if names else _shape(features)),
+        **_beside(estimator),
         "weights": f"{n_weights} a restart",
         "restarts": f"{header['n_restarts']} kept",
         "epochs": f"{header['n_iter']}, the best after {best}",
     }
+
+
+def _beside(estimator: Any) -> dict[str, str]:
+    """Return what the model knows of rows besides, and what it draws codes from."""
+    found = {}
+    conditions = estimator._conditions
+    if conditions is not None:
+        found["condition"] = ", ".join(map(_column, conditions.columns))
+    if hasattr(estimator, "density_"):
+        found["density"] = type(estimator.density_).__name__
+    return found
+
+
+def _column(column: Any) -> str:
+    if column.categories is None:
+        return f"{column.name} (numbers)"
+    return f"{column.name} ({_results.count(len(column.categories), 'category')})".replace(
+        "categorys", "categories"
+    )
 
 
 def _shape(shape: list[int]) -> str:

@@ -1,10 +1,16 @@
 """``narrows transform``."""
 
 from narrows.cli import _data
-from narrows.cli._arguments import Data, Json, ModelFile, Table
+from narrows.cli._arguments import ConditionFile, Data, Json, ModelFile, Table
 
 
-def transform(model: ModelFile, data: Data, output: Table, as_json: Json = False) -> None:
+def transform(
+    model: ModelFile,
+    data: Data,
+    output: Table,
+    condition: ConditionFile = None,
+    as_json: Json = False,
+) -> None:
     """Write the codes of rows: one column per component, most important first if ranked.
 
     Columns have names in .csv, .tsv, .txt and .parquet files.
@@ -18,6 +24,10 @@ def transform(model: ModelFile, data: Data, output: Table, as_json: Json = False
     import narrows
 
     estimator = narrows.load(model)
-    codes = _data.mapped(lambda rows, _: estimator.transform(rows), _data.rows(data))
+    rows = _data.rows(data)
+    codes = _data.mapped(lambda some, _: estimator.transform(some), rows)
+    if condition is not None:  # a table in memory, as its columns are
+        known = _data.known_of(condition, len(rows))
+        codes = iter([estimator.transform(rows, condition=known)])
     names = [str(name) for name in estimator.get_feature_names_out()]
     _data.write(output, codes, lambda _: names, as_json)

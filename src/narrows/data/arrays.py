@@ -40,6 +40,7 @@ class ArraySource(BaseSource):
     ) -> None:
         self._array = np.asarray(_numbers(array, where))
         super().__init__(len(array), array.shape[1:], self._array.dtype, names)
+        self.in_memory = not _is_mapped(self._array)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         return self._array[start:stop]
@@ -51,6 +52,7 @@ class SparseSource(BaseSource):
     def __init__(self, matrix: Any) -> None:
         self._matrix = matrix.tocsr()
         super().__init__(matrix.shape[0], tuple(matrix.shape[1:]), np.dtype(matrix.dtype))
+        self.in_memory = True
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         return np.asarray(self._matrix[start:stop].toarray())
@@ -73,6 +75,7 @@ def from_memory(obj: object) -> Source:
     >>> from_memory([[1, 2], [3, 4]])
     ArraySource(rows=2, shape=(2,), dtype=int64, segments=1)
     """
+    refuse_lazy(obj)
     if _made_by(obj, "torch"):
         return ArraySource(_from_tensor(obj))
     if _made_by(obj, "scipy") and hasattr(obj, "tocsr"):
@@ -80,6 +83,35 @@ def from_memory(obj: object) -> Source:
     if _made_by(obj, "pandas", "polars") and hasattr(obj, "to_numpy") and hasattr(obj, "columns"):
         return _from_frame(obj)
     return ArraySource(_from_array_like(obj))
+
+
+def in_chunks(obj: object) -> bool:
+    """Return whether something is a Dask array."""
+    return _made_by(obj, "dask") and hasattr(obj, "rechunk")
+
+
+def refuse_lazy(obj: object) -> None:
+    """Raise TypeError for what Dask would compute as a whole, in memory."""
+    if in_chunks(obj):
+        raise TypeError(
+            "A Dask array is taken where rows are scored, by transform, reconstruct, score_samples "
+            "and predict; what reads rows many times, as fit does, takes a Source. Write "
+            "X.to_zarr('rows.zarr') and pass narrows.source('rows.zarr')."
+        )
+    if _made_by(obj, "dask"):
+        raise TypeError(
+            f"The data is of type {type(obj).__name__!r} of Dask. For scoring write "
+            "X.to_dask_array(lengths=True); for fit X.to_parquet('rows/') and "
+            "narrows.source('rows/')."
+        )
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    """Return whether an array is a view of a file."""
+    base: Any = array
+    while base is not None and not isinstance(base, np.memmap):
+        base = getattr(base, "base", None)
+    return base is not None
 
 
 def _made_by(obj: object, *packages: str) -> bool:

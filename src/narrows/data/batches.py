@@ -1,7 +1,7 @@
 """Batches of rows that live on the device once."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,12 +57,34 @@ class Batch:
         """Yield the rows n at a time, in order; the last may be fewer."""
         parts = {name: tensor.split(n) for name, tensor in self.tensors.items()}
         for own in zip(*parts.values(), strict=True):
-            given = dict(zip(parts, own, strict=True))
-            yield Batch(**{"target": given["x"], **given})
+            yield Batch.of(dict(zip(parts, own, strict=True)))
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> "Batch":
+        """Return the rows of tensors by name; the input is its own target, if there is no other."""
+        weight, observed = tensors.get("weight"), tensors.get("observed")
+        target = tensors.get("target", tensors["x"])
+        return cls(tensors["x"], target, weight, observed, tensors.get("condition"))
 
     def to(self, device: torch.device) -> "Batch":
         """Return the rows on a device."""
         return self._mapped(lambda tensor: tensor.to(device))
+
+    def applied(self, function: Callable[["Batch"], "Batch"]) -> "Batch":
+        """Return what a function makes of the rows."""
+        return function(self)
+
+    def batches(self, batch_size: int) -> "Batches":
+        """Return the rows in batches of a given size."""
+        return Batches(self, batch_size)
+
+    def head(self, n_rows: int) -> "Batch":
+        """Return the first rows."""
+        return self[:n_rows]
+
+    def sample(self) -> "Batch":
+        """Return the rows, of which there are not too many for a look at all."""
+        return self
 
     def repeated(self, n: int) -> "Batch":
         """Return all rows n times, one pass after another."""
@@ -116,9 +138,10 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         return self.rows.split(self.batch_size)
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield batches of a new random order."""
+    def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Batch, None, None]:
+        """Yield batches of a new random order, after the first `done`."""
         order = torch.randperm(len(self.rows), generator=generator).to(self.rows.x.device)
+        order = order[done * self.batch_size :]
         row_size = sum(math.prod(tensor.shape[1:]) for tensor in (self.rows.x, self.rows.target))
         ahead = max(1, _GATHERED_VALUES // (row_size * self.batch_size))
         for rows in order.split(ahead * self.batch_size):

@@ -36,6 +36,8 @@ class BlockSource(BaseSource):
         Like `BaseSource`.
     """
 
+    starts: Sequence[int]
+
     def __init__(
         self,
         place: Place,
@@ -46,7 +48,7 @@ class BlockSource(BaseSource):
         names: tuple[str, ...] | None = None,
     ) -> None:
         self._place = place
-        self._starts = starts
+        self.starts = starts
         self._kept: tuple[int, np.ndarray] | None = None
         super().__init__(n_rows, shape, dtype, names)
 
@@ -54,13 +56,13 @@ class BlockSource(BaseSource):
         return {**vars(self), "_kept": None}
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
-        k = bisect_right(self._starts, start) - 1
-        offset, block = self._starts[k], self._block(k)
+        k = bisect_right(self.starts, start) - 1
+        offset, block = self.starts[k], self._block(k)
         if stop <= offset + len(block):
             return block[start - offset : stop - offset]
         rows = np.empty((stop - start, *self.shape), self.dtype)
         while start < stop:
-            offset, block = self._starts[k], self._block(k)
+            offset, block = self.starts[k], self._block(k)
             part = block[start - offset : stop - offset]
             rows[len(rows) - (stop - start) :][: len(part)] = part
             start, k = start + len(part), k + 1
@@ -75,8 +77,8 @@ class BlockSource(BaseSource):
         return kept[1]
 
     def _loaded(self, k: int) -> Shaped[np.ndarray, "row ..."]:
-        start = self._starts[k]
-        stop = self._starts[k + 1] if k + 1 < len(self._starts) else len(self)
+        start = self.starts[k]
+        stop = self.starts[k + 1] if k + 1 < len(self.starts) else len(self)
         with reading(self._place):
             block = self._load(k, start, stop)
         if block.shape != (stop - start, *self.shape):

@@ -1,6 +1,7 @@
 """Rows of a dataset of an HDF5 file."""
 
 import io
+import math
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from narrows._errors import nearest, require
-from narrows.data.blocks import Handle
+from narrows.data.blocks import Handle, block_starts
 from narrows.data.places import Place, check_chunk, check_numbers, open_bytes, reading
 from narrows.data.protocol import BaseSource
 
@@ -59,7 +60,11 @@ class Hdf5Source(BaseSource):
         self._handle = Handle(_opened, place, key)
         with self._handle as dataset, reading(place):
             shape, dtype = dataset.shape, dataset.dtype.newbyteorder("=")
+            chunks = dataset.chunks
         super().__init__(shape[0], shape[1:], dtype)
+        if chunks is not None:
+            size = math.prod(shape[1:]) * dtype.itemsize
+            self.starts = block_starts(shape[0], size, chunks[0])
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         with self._handle as dataset, reading(self._place):

@@ -1,10 +1,10 @@
-"""Rows of a .npy file, memory-mapped, or read by ranges where it lies behind a URL."""
+"""Rows of a .npy file, read by ranges."""
 
 import math
 import os
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -37,7 +37,12 @@ class Header(NamedTuple):
 
 
 class StreamSource(BaseSource):
-    """Rows of an array that lies in a file behind a URL; only those that are read are fetched."""
+    """Rows of an array that lies in a file, read by ranges.
+
+    Not mapped into memory: the pages of a map count as the process's own, and reading one of a file
+    that was cut short ends the process. A local file is opened anew for every range, so that a
+    thousand files are not open at once.
+    """
 
     def __init__(self, place: Place, header: Header, offset: int) -> None:
         check_numbers(f"The file '{place}'", header.shape, header.dtype)
@@ -49,12 +54,12 @@ class StreamSource(BaseSource):
         self._place = place
         self._offset = offset
         self._row = math.prod(header.shape[1:]) * header.dtype.itemsize
-        self._handle = Handle(open_bytes, place)
+        self._handle = None if isinstance(place, Path) else Handle(open_bytes, place)
         super().__init__(header.shape[0], header.shape[1:], header.dtype)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         size = (stop - start) * self._row
-        with self._handle as stream:
+        with self._handle or open_bytes(self._place) as stream:
             stream.seek(self._offset + start * self._row)
             content = stream.read(size)
         if len(content) < size:
@@ -63,7 +68,9 @@ class StreamSource(BaseSource):
 
 
 def open_npy(place: Place, key: str | None = None) -> Source:
-    """Map a .npy file into memory; only the rows that are read come from the disk.
+    """Open a .npy file; only the rows that are read come from the disk.
+
+    An array that was saved by columns is mapped into memory, since its rows are scattered.
 
     Parameters
     ----------
@@ -96,11 +103,11 @@ def stored_array(place: Place, stream: BufferedReader) -> Source:
     header, offset = read_header(place, stream), stream.tell()
     if header.nbytes > stream.seek(0, os.SEEK_END) - offset:  # shorter than its header says
         raise damaged(place)
-    if not isinstance(place, Path):
+    scattered = header.fortran and math.prod(header.shape[1:]) > 1
+    if not (isinstance(place, Path) and scattered):
         return StreamSource(place, header, offset)
-    order: Literal["F", "C"] = "F" if header.fortran else "C"
     with reading(place):
-        array = np.memmap(place, header.dtype, "r", offset, header.shape, order)
+        array = np.memmap(place, header.dtype, "r", offset, header.shape, "F")
     return ArraySource(array, where=f"The file '{place}'")
 
 

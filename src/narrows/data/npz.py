@@ -20,7 +20,7 @@ _RATIO = 1100  # more than deflate can compress
 def open_npz(place: Place, key: str | None = None) -> Source:
     """Open one array of an .npz file.
 
-    Arrays stored without compression (``np.savez``) are memory-mapped; a compressed array
+    Arrays stored without compression (``np.savez``) are read by ranges; a compressed array
     (``np.savez_compressed``) has no row ranges and is loaded whole.
 
     Parameters

@@ -67,7 +67,18 @@ class Source(Protocol):
 
 
 class BaseSource(ABC):
-    """What our own sources share: the description, and the check of a row range."""
+    """What our own sources share: the description, and the check of a row range.
+
+    Attributes
+    ----------
+    in_memory : bool
+        Whether all rows are there already, so that reading them takes no more.
+    starts : sequence of int, or None
+        First rows of what the format decodes as a whole; None where any row is read by itself.
+    """
+
+    in_memory: bool = False
+    starts: Sequence[int] | None = None
 
     def __init__(
         self,
@@ -107,6 +118,17 @@ class BaseSource(ABC):
     @abstractmethod
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         """Return a non-empty range that lies inside."""
+
+
+def in_memory(source: Source) -> bool:
+    """Return whether the rows of a source are there already; of a user's own it is not known."""
+    return bool(getattr(source, "in_memory", False))
+
+
+def starts_of(source: Source) -> Sequence[int] | None:
+    """Return the first rows of what a source decodes as a whole, None where it does not."""
+    found: Sequence[int] | None = getattr(source, "starts", None)
+    return found
 
 
 def not_numbers(where: str, columns: Sequence[str], instead: str = "") -> ValueError:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from narrows.data.protocol import BaseSource, Source
+from narrows.data.protocol import BaseSource, Source, in_memory, starts_of
 from narrows.data.source import is_segment, source
 
 
@@ -45,6 +45,7 @@ class Sequences(BaseSource):
         shape = (max(self.lengths), *step)
         number = dtype if dtype.kind == "f" else np.dtype(np.float64)
         super().__init__(len(self._sequences), shape, number)
+        self.in_memory = all(in_memory(each) for each in self._sequences)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         rows = np.full((stop - start, *self.shape), np.nan, self.dtype)
@@ -92,6 +93,7 @@ class Resized(BaseSource):
         self._source = source
         number = source.dtype if source.dtype.kind == "f" else np.dtype(np.float64)
         super().__init__(len(source), (n_steps, *source.shape[1:]), number, None, source.segments)
+        self.in_memory, self.starts = in_memory(source), starts_of(source)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         n_steps, rows = self.shape[0], self._source.read(start, stop)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, Integer, Shaped
 
-from narrows.data.protocol import BaseSource, Source
+from narrows.data.protocol import BaseSource, Source, in_memory, starts_of
 
 _GAP = 16  # rows read in vain rather than starting another read
 _CHUNK = 4096  # indices gathered at a time, so that temporaries stay small
@@ -47,6 +47,7 @@ class Rows(BaseSource):
         self._indices = indices.astype(np.int64, copy=False)
         segments = _runs(self._indices, source.segments)
         super().__init__(len(indices), source.shape, source.dtype, source.names, segments)
+        self.in_memory = in_memory(source)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         return _gather(self._source, self._indices[start:stop])
@@ -85,6 +86,9 @@ class Concatenated(BaseSource):
             next((source.names for source in sources if source.names), None),
             np.concatenate([np.zeros(1, np.int64), *shifted]),
         )
+        self.in_memory = all(map(in_memory, sources))
+        if any(starts_of(source) is not None for source in sources):
+            self.starts = self._all_starts()
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         first = int(np.searchsorted(self._offsets, start, side="right")) - 1
@@ -92,6 +96,12 @@ class Concatenated(BaseSource):
         parts = [self._part(k, start, stop) for k in range(first, last)]
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return rows.astype(self.dtype, copy=False)
+
+    def _all_starts(self) -> list[int]:
+        """Return where the sources begin, and what they decode as a whole."""
+        each = (starts_of(source) or (0,) for source in self._sources)
+        offsets = self._offsets.tolist()
+        return [first + start for first, own in zip(offsets, each, strict=False) for start in own]
 
     def _part(self, k: int, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         source, offset = self._sources[k], int(self._offsets[k])
@@ -108,6 +118,7 @@ class Windows(BaseSource):
         borders = np.cumsum([0, *(len(part) for part in starts)], dtype=np.int64)
         shape = (length, *source.shape)
         super().__init__(len(self._starts), shape, source.dtype, segments=borders)
+        self.in_memory = in_memory(source)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         indices = self._starts[start:stop, None] + self._steps

@@ -1,12 +1,18 @@
 """What may watch a run: functions of the epoch just finished."""
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+_BETWEEN_LINES = 30.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,10 @@ class Epoch:
         At the end of the epoch.
     model : nn.Module
         What is trained, a `narrows.model.Model`, to look at: its inputs are scaled rows, flat.
+    terms : mapping of str to Tensor of shape (restart,)
+        What the train loss is the sum of, by name, and the losses of other players.
+    seconds : float
+        What the epoch took.
     """
 
     number: int
@@ -31,27 +41,27 @@ class Epoch:
     validation_loss: Float[Tensor, " restart"]
     learning_rate: float
     model: nn.Module = field(repr=False)
+    terms: Mapping[str, Float[Tensor, " restart"]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 class Progress:
-    """A progress bar with the losses of the best restart and the time left.
+    """Epochs, the losses of the best restart and the time left, at most.
 
-    Use as a context: ``with Progress() as progress: ...``.
+    A bar where a person watches, in a terminal or a notebook that has ipywidgets; elsewhere, in
+    the log file of a queue for instance, a line now and then. Use as a context:
+    ``with Progress() as progress: ...``.
     """
 
     def __enter__(self) -> "Progress":
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        from rich.console import Console
 
-        self._bar = Bar(
-            TextColumn("training"),
-            BarColumn(bar_width=24),
-            TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[losses]}"),
-            TimeRemainingColumn(),
-        )
-        self._bar.start()
+        console = Console()
+        notebook = console.is_jupyter and find_spec("ipywidgets") is not None
+        self._bar = _bar(console) if console.is_terminal or notebook else None
         self._task: Any = None
+        self._n_timed, self._seconds = 0, 0.0
+        self._line, self._due = "", -math.inf
         return self
 
     def __exit__(
@@ -60,16 +70,60 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
+        self._print()
 
     def __call__(self, epoch: Epoch) -> None:
         """Show an epoch."""
-        best = int(epoch.validation_loss.argmin())
+        best = int(epoch.validation_loss.nan_to_num(math.inf).argmin())
         train, held = float(epoch.train_loss[best]), float(epoch.validation_loss[best])
         losses = f"loss {train:.4g}, validation {held:.4g}"
+        self._n_timed, self._seconds = self._n_timed + 1, self._seconds + epoch.seconds
+        left = self._seconds / self._n_timed * (epoch.n_epochs - epoch.number)
+        time_left = f"at most {duration(left)} left"
+        if self._bar is None:
+            self._line = f"epoch {epoch.number}/{epoch.n_epochs}, {losses}, {time_left}"
+            if time.monotonic() >= self._due:
+                self._print()
+            return
+        told = {"losses": losses, "left": time_left}
         if self._task is None:
-            self._task = self._bar.add_task("training", total=epoch.n_epochs, losses=losses)
-        self._bar.update(self._task, completed=epoch.number, losses=losses)
+            self._task = self._bar.add_task("training", total=epoch.n_epochs, **told)
+        self._bar.update(self._task, completed=epoch.number, **told)
+
+    def _print(self) -> None:
+        """Print the last line, if it was not printed."""
+        if self._line:
+            print(self._line, flush=True)
+        self._line, self._due = "", time.monotonic() + _BETWEEN_LINES
+
+
+def _bar(console: Any) -> Any:
+    """Return a bar that is shown from now on, in 80 columns."""
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        BarColumn(bar_width=None),
+        TextColumn("epoch {task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[losses]}"),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+    )
+    bar.start()
+    return bar
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in hours, minutes and seconds.
+
+    Examples
+    --------
+    >>> duration(3725.4)
+    '1:02:05'
+    """
+    return str(timedelta(seconds=round(seconds)))
 
 
 class TimeLimit:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -146,6 +147,12 @@ def header_of(path: Path) -> dict[str, Any]:
             f"The checkpoint '{path}' was not written by this version of narrows."
         )
     return header
+
+
+def seconds_of(header: Mapping[str, Any]) -> float:
+    """Return how long the complete epochs of a state took; 0 if it does not say."""
+    found = header.get("seconds")
+    return found if isinstance(found, float) and 0 <= found < math.inf else 0.0
 
 
 def described(value: Any, name: str = "", within: tuple[int, ...] = ()) -> dict[str, str]:

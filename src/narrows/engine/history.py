@@ -1,5 +1,6 @@
 """What a training leaves behind: losses by epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -31,3 +32,17 @@ class History:
     best_epoch: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     best_loss: Tensor = field(default_factory=lambda: torch.zeros(0))
     failure: str | None = None
+
+
+def failure(
+    losses: Float[Tensor, "step term restart"], epoch: int, names: Sequence[str]
+) -> str | None:
+    """Return a sentence on the first loss of an epoch that is not finite, if there is one."""
+    finite = losses.isfinite()
+    if finite.all():
+        return None
+    step, term, restart = (~finite).nonzero()[0].tolist()
+    return (
+        f"The loss became {losses[step, term, restart].item()} in epoch {epoch}, "
+        f"step {step + 1}, in the term {names[term]!r}."
+    )

@@ -1,6 +1,6 @@
 """What the loop trains, and what it reads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -21,8 +21,8 @@ class Batched(Protocol):
 
     def __iter__(self) -> Iterator[Any]: ...
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Any]:
-        """Yield batches of a new random order."""
+    def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Any, None, None]:
+        """Yield batches of a new random order, after the first `done`."""
 
 
 class Learner(nn.Module):

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import closing
 from types import MappingProxyType
 from typing import Any
 
@@ -12,15 +12,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from narrows import _ranks
-from narrows.engine.agreement import agree, stopped
+from narrows.engine.agreement import agree
 from narrows.engine.callbacks import Epoch
 from narrows.engine.history import History as History
+from narrows.engine.history import failure
 from narrows.engine.learner import Batched, Learner, losses_of
 from narrows.engine.player import Phase, Player, own_of, players_of
 from narrows.engine.run import Run
 from narrows.engine.saver import Saver
 from narrows.engine.schedule import schedule
 from narrows.engine.training import Training
+from narrows.engine.watching import Watch
 
 
 def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:
@@ -96,9 +98,10 @@ def fit(
     patience = None if keeps_last else settings.patience
     run = Run(model, players, start, patience, generator, noise)
     history, saver = run.history, Saver(settings.checkpoint, told)
+    watch = Watch(callbacks, run, [phase.names for phase in phases], max_epochs)
     settled = math.ceil(model.settled * max_epochs)
     try:
-        with saver.watching(run, (train, validation)):
+        with saver.watching(run, (train, validation)), watch.over(saver, told, len(train)):
             while not run.over and run.n_epochs < max_epochs:
                 losses = _trained(run, train, settings.lr_schedule, max_epochs, saver)
                 if (lost := _bury(run, losses)) is not None:
@@ -110,8 +113,7 @@ def fit(
                 rate = players[0].optimizer.param_groups[0]["lr"]
                 number = run.close_epoch(mean, held, rate)
                 tired = run.best.update(held.nan_to_num(math.inf, math.inf), number, settled)
-                epoch = Epoch(number, max_epochs, objective, held, rate, model)
-                stop = stopped(epoch, callbacks)
+                stop = watch.epoch()
                 run.over = tired or number == max_epochs
                 saver.epoch(run, stop or run.over)
                 if stop:
@@ -131,6 +133,7 @@ def fit(
         history.best_epoch, history.best_loss = run.best.epoch, run.best.loss
         if keeps_last:
             _count_last(history, whole)
+        watch.end(history)
     return history
 
 
@@ -140,12 +143,12 @@ def _trained(
     """Take the steps of an epoch that are left; return the losses of all."""
     n, done = len(train), len(run.losses)
     progress = [(run.n_epochs * n + step) / (n * max_epochs) for step in range(n)]
-    batches = islice(train.shuffled(run.generator), done, None)
     if done:
         run.go_to(progress[done - 1], schedule(kind, progress[done - 1]))
-    for losses in steps(run.model, run.players, batches, progress[done:], kind):
-        run.losses.append(losses)
-        saver.step(run)
+    with closing(train.shuffled(run.generator, done)) as batches:
+        for losses in steps(run.model, run.players, batches, progress[done:], kind):
+            run.losses.append(losses)
+            saver.step(run)
     return torch.stack(run.losses).cpu()
 
 
@@ -181,17 +184,3 @@ def _count_last(history: History, whole: Bool[Tensor, " restart"]) -> None:
     elif history.failure is None:
         last = len(history.train_loss)
         history.failure = f"The loss became NaN or infinite by the last step of epoch {last}."
-
-
-def failure(
-    losses: Float[Tensor, "step term restart"], epoch: int, names: Sequence[str]
-) -> str | None:
-    """Return a sentence on the first loss of an epoch that is not finite, if there is one."""
-    finite = losses.isfinite()
-    if finite.all():
-        return None
-    step, term, restart = (~finite).nonzero()[0].tolist()
-    return (
-        f"The loss became {losses[step, term, restart].item()} in epoch {epoch}, "
-        f"step {step + 1}, in the term {names[term]!r}."
-    )

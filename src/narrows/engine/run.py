@@ -39,6 +39,8 @@ class Run:
         State of `generator` at the beginning of the present epoch.
     over : bool
         Whether training has ended, though epochs may be left.
+    seconds : float
+        What the complete epochs took.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Run:
         self.losses: list[Float[Tensor, "term restart"]] = []
         self.order = generator.get_state()
         self.over = False
+        self.seconds = 0.0
 
     @property
     def n_epochs(self) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import os
 import signal
@@ -11,6 +12,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,27 +30,47 @@ from narrows.engine.checkpoint import (
     described,
     header_of,
     read,
+    seconds_of,
     write,
 )
 from narrows.engine.run import Run
 
 _KEPT = 2
 _AGREED_STEPS = 8  # steps after which several processes hear of a signal
+_LOG = logging.getLogger(__name__)
 _WARNED: set[Path] = set()  # folders whose other checkpoints this process has spoken of
-_OF_THIS_FIT: ContextVar[set[Path] | None] = ContextVar("folders of this fit", default=None)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is being fitted, with which seed, and the folders in which its runs looked."""
+
+    estimator: str = ""
+    random_state: int | None = None
+    begun: set[Path] = field(default_factory=set)
+
+
+_THIS_FIT: ContextVar[Fit | None] = ContextVar("this fit", default=None)
 
 
 @contextmanager
-def one_fit() -> Iterator[None]:
+def one_fit(estimator: Any) -> Iterator[None]:
     """Count all that is trained within, in several runs, as one fit that may go on or begin."""
-    if _OF_THIS_FIT.get() is not None:
+    if _THIS_FIT.get() is not None:
         yield
         return
-    token = _OF_THIS_FIT.set(set())
+    seed = getattr(estimator, "random_state", None)
+    own = int(seed) if isinstance(seed, Integral) else None
+    token = _THIS_FIT.set(Fit(type(estimator).__name__, own))
     try:
         yield
     finally:
-        _OF_THIS_FIT.reset(token)
+        _THIS_FIT.reset(token)
+
+
+def this_fit() -> Fit:
+    """Return what is being fitted; without a name where a run belongs to no fit."""
+    return _THIS_FIT.get() or Fit()
 
 
 class Saver:
@@ -59,6 +82,13 @@ class Saver:
         None saves nothing; a path is a folder.
     settings : mapping
         All that the training depends on, besides its start and its rows.
+
+    Attributes
+    ----------
+    settings : dict of str
+        They as text, by dotted names; {} where nothing is saved.
+    identity : str
+        Name of the run once it has begun, from settings, start and rows; "" where nothing is saved.
     """
 
     def __init__(
@@ -70,6 +100,7 @@ class Saver:
         self.checkpoint = checkpoint or Checkpoint("")
         several = {"processes": _ranks.size()} if _ranks.size() > 1 else {}
         self.settings = described({**settings, **several}) if self.saves else {}
+        self.identity = ""
         self._folder = Path(self.checkpoint.folder)
         self._stop: int | None = None
         self._due = math.inf
@@ -132,14 +163,13 @@ class Saver:
     def _begin(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> dict[str, Tensor] | None:
         """Return the state from which a run goes on, if there is one."""
         _make(self._folder)
-        self._identity = _identity(self.settings, run, batches)
-        begun = _OF_THIS_FIT.get()
-        first = begun is None or self._folder.resolve() not in begun
-        if begun is not None:
-            begun.add(self._folder.resolve())
-        for half_written in self._folder.glob(f".{self._identity}-*"):
+        self.identity = _identity(self.settings, run, batches)
+        begun = this_fit().begun
+        first = self._folder.resolve() not in begun
+        begun.add(self._folder.resolve())
+        for half_written in self._folder.glob(f".{self.identity}-*"):
             half_written.unlink(missing_ok=True)
-        own = sorted(self._folder.glob(f"{self._identity}-*{SUFFIX}"))
+        own = sorted(self._folder.glob(f"{self.identity}-*{SUFFIX}"))
         self._number = max((int(path.stem[-6:]) for path in own), default=0)
         if own and first and self.checkpoint.resume is False:
             raise CheckpointError(
@@ -148,27 +178,30 @@ class Saver:
             )
         self._wait()
         if own:
-            return self._latest(own, run)
+            found = self._latest(own, run)
+            _LOG.info("'%s' holds a checkpoint of this fit: it goes on from there.", self._folder)
+            return found
         if first:
             self._tell_others()
         return None
 
     def _latest(self, paths: Sequence[Path], run: Run) -> dict[str, Tensor]:
-        """Return the newest state that is whole."""
+        """Return the newest state that is whole, and note how long it took."""
         reasons: list[str] = []
         for path in reversed(paths):
             try:
-                tensors, _ = read(path)
+                tensors, header = read(path)
                 _check_fit(tensors, run.tensors())
             except (OSError, ValueError) as error:
                 reasons.append(str(error))
                 continue
             if reasons:
                 warnings.warn(f"{reasons[0]} The one before it is used.", stacklevel=8)
+            run.seconds = seconds_of(header)
             return tensors
         raise CheckpointError(
             f"No checkpoint of this fit in '{self._folder}' can be read. {reasons[0]} Remove the "
-            f"files {self._identity}-*{SUFFIX} to begin anew."
+            f"files {self.identity}-*{SUFFIX} to begin anew."
         )
 
     def _tell_others(self) -> None:
@@ -190,15 +223,17 @@ class Saver:
     def _save(self, run: Run) -> None:
         if not (self.saves and _ranks.first()):
             return
-        path = self._folder / f"{self._identity}-{self._number + 1:06d}{SUFFIX}"
+        path = self._folder / f"{self.identity}-{self._number + 1:06d}{SUFFIX}"
+        done = {"n_epochs": run.n_epochs, "seconds": run.seconds}
+        facts = {"estimator": this_fit().estimator, "settings": self.settings, **done}
         try:
-            write(path, run.tensors(), {"settings": self.settings, "n_epochs": run.n_epochs})
+            write(path, run.tensors(), facts)
         except OSError as error:
             warnings.warn(f"{error} Training goes on, and earlier checkpoints stay.", stacklevel=5)
             self._wait()
             return
         self._number += 1
-        for old in sorted(self._folder.glob(f"{self._identity}-*{SUFFIX}"))[:-_KEPT]:
+        for old in sorted(self._folder.glob(f"{self.identity}-*{SUFFIX}"))[:-_KEPT]:
             old.unlink(missing_ok=True)
         self._wait()
 

@@ -55,6 +55,10 @@ class Training(Part):
         Bound on the norm of each restart's gradient.
     keep_restarts : bool, default=True
         Whether all restarts are kept and saved, or the best alone.
+    stream : "auto" or bool, default="auto"
+        Whether rows are read from their files in every epoch, a few MiB at a time and shuffled in
+        blocks, instead of once into memory; "auto" does so for files whose scaled rows would take
+        more than half of the memory that is left.
     checkpoint : Checkpoint, str, PathLike or None, default=None
         Where and how often the training is saved, so that it can go on after a fault; a path is a
         folder in which it is saved every ten minutes.
@@ -83,6 +87,7 @@ class Training(Part):
         device: str = "auto",
         clip_norm: float | None = None,
         keep_restarts: bool = True,
+        stream: str | bool = "auto",
         checkpoint: Checkpoint | PathLike | None = None,
         callbacks: Sequence[Callable[[Any], str | None]] = (),
     ) -> None:
@@ -96,13 +101,14 @@ class Training(Part):
         self.device = device
         self.clip_norm = clip_norm
         self.keep_restarts = keep_restarts
+        self.stream = stream
         self.checkpoint = checkpoint
         self.callbacks = callbacks
 
     @property
     def decisive(self) -> dict[str, Any]:
         """Settings that the course of a training depends on."""
-        aside = ("keep_restarts", "checkpoint", "callbacks")
+        aside = ("keep_restarts", "stream", "checkpoint", "callbacks")
         return {name: value for name, value in vars(self).items() if name not in aside}
 
     def check(self) -> None:
@@ -127,6 +133,8 @@ class Training(Part):
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} must be in [0, 1). Write 0.1."
             )
+        if not isinstance(self.stream, bool) and self.stream != "auto":
+            raise ValueError(f"stream={self.stream!r} is not known. Write 'auto', True or False.")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience={self.patience} must be at least 1. Write None for none.")
         if self.weight_decay < 0:

@@ -11,10 +11,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from narrows._types import Array, PathLike
-from narrows.data.batches import Batch
 from narrows.data.source import Source
+from narrows.data.streamed import Blocks, TrainingRows
 from narrows.engine.loop import History
-from narrows.estimators import _checks, _fitting, _guards, _rows
+from narrows.estimators import _checks, _fitting, _guards, _rows, _streaming
 from narrows.estimators._coding import Coding
 from narrows.estimators._conditions import Conditions
 from narrows.estimators._generating import Generating
@@ -64,7 +64,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             For pipelines; labels play no role.
         target : like X, optional
             What to reconstruct, if not X itself: one row per row of X.
-        condition : array or frame of shape (rows,) or (rows, columns), optional
+        condition : array, frame or path of shape (rows,) or (rows, columns), optional
             What is known of each row besides: encoder and decoder read it, so that codes need not
             tell it, and rows can be generated for it. Columns of floats are numbers, which are
             standardised; all others, whole numbers too, are categories.
@@ -113,20 +113,21 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         if settings.choice.schedule is not None and self._has_target:
             _guards.refuse_holes(rows, self)
         children = _fitting.seeds(self.random_state, 2 + self.n_init)
-        train, held = _rows.divided(
-            rows,
+        train, held = _streaming.divided(
+            given,
             weight,
             groups,
             _checks.training_of(self),
+            settings.dtype,
             children[0],
             all_train=validation is not None,
         )
         self._held = held
         if weight is not None:
-            weight *= len(train) / weight[train].sum()
+            weight *= len(train) / _streaming.weight_of(weight, train)
         self._learn_scales(rows, targets, weight, settings, source)
         task = _fitting.Task(
-            self._batch(given, weight, train, settings.dtype),
+            self._read(given, weight, train, settings.dtype),
             self._validation(given, weight, held, validation, settings),
             given=validation is not None,
         )
@@ -140,8 +141,9 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             self.phases_ = settings.choice.schedule.start(model, recipe, task, children[1:])
             history = settings.choice.schedule.tune(model, recipe, task, children[1:])
         self._keep(model, history, task)
-        for warn in (_guards.warn_collapse, _guards.warn_told_apart):
-            warn(self._model, task.train[: _fitting.EVALUATION_ROWS])
+        _guards.warn_collapse(self._model, task.train.head(_fitting.EVALUATION_ROWS))
+        if history.failure is None:
+            _guards.warn_told_apart(self._model, task.judged)
         return history
 
     def partial_fit(
@@ -184,9 +186,8 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         if first:
             given = self._learn_condition(given, condition, weight, settings)
             self._learn_scales(rows, targets, weight, settings)
-        present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
-        batch = self._batch(given, weight, present, settings.dtype)
-        task = _fitting.Task(batch, None)
+        part = _streaming.part_of(given, weight, _checks.training_of(self), settings.dtype)
+        task = _fitting.Task(self._read(given, weight, part, settings.dtype), None)
         recipe = settings.recipe(self._event_shape, self._target_shape, self._n_condition)
         if not hasattr(self, "_stream"):
             children = _fitting.seeds(self.random_state, 2 + self.n_init)
@@ -205,13 +206,11 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
     def _learn_rows(self, X: Any, target: Any, settings: _checks.Checked) -> _rows.Given:
         self._sequential = settings.choice.architecture.sequential
         rows = _rows.rows_of(self, X, reset=True, sequential=self._sequential)
-        _rows.check_finite("X", rows, self.missing, self._sequential)
         self._event_shape = rows.shape
         self._has_target = target is not None and target is not X
         targets = rows
         if self._has_target:
             targets = _rows.target_rows(target, len(rows), self._sequential)
-            _rows.check_finite("target", targets, self.missing, self._sequential)
         self._target_shape = targets.shape
         return _rows.Given(rows, targets)
 
@@ -244,32 +243,34 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         settings: _checks.Checked,
         source: "BaseAutoencoder | None" = None,
     ) -> None:
-        pool = self._sequential
-        inputs = _rows.moments_of(rows, weight, pool)
+        """Learn the scaling of rows and targets, and check them in the same pass."""
+        pool, how, likelihood = self._sequential, self.missing, settings.choice.likelihood
+        check = _rows.Check("X", rows, how, pool, likelihood if targets is rows else None)
+        inputs = outputs = _rows.moments_of(rows, weight, pool, check)
+        if targets is not rows:
+            check = _rows.Check("target", targets, how, pool, likelihood)
+            outputs = _rows.moments_of(targets, weight, pool, check)
         if source is None:
             _guards.warn_constant(inputs.constant, rows, pool)
-        outputs = inputs if targets is rows else _rows.moments_of(targets, weight, pool)
         self._input_scale = settings.scale_of(inputs, rows.shape)
-        scaled = settings.choice.likelihood.scales_target
+        scaled = likelihood.scales_target
         same = targets is rows and bool(np.all(scaled))
         own = self._input_scale if targets is rows else settings.target_of(outputs, targets.shape)
         self._target_scale = own if same else own.only(scaled)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
         if source is not None:
             self._input_scale, self._input_mean = source._input_scale, source._input_mean
-        _guards.check_range(settings.choice.likelihood, targets)
 
     def _validation(
         self,
         given: _rows.Given,
         weight: Array | None,
-        held: Array,
+        held: Array | Blocks,
         validation: Any,
         settings: _checks.Checked,
-    ) -> Batch | None:
+    ) -> TrainingRows | None:
         if validation is None:
-            whole = self._batch(given, weight, held, settings.dtype)
-            return whole if len(held) else None
+            return self._read(given, weight, held, settings.dtype) if len(held) else None
         several = isinstance(validation, tuple) or (
             isinstance(validation, list) and self._has_target and len(validation) == 2
         )
@@ -281,7 +282,8 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             )
         likelihood, dtype = settings.choice.likelihood, settings.dtype
         known = self._pair(X, target, condition, likelihood, "validation", dtype)
-        return self._batch(known, None, None, dtype)
+        part = _streaming.part_of(known, None, _checks.training_of(self), dtype)
+        return self._read(known, None, part, dtype)
 
     def _parts(self, validation: Any) -> tuple[Any, Any, Any]:
         """Return rows, target and condition, None for what there is not."""
@@ -299,8 +301,8 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         self._ensemble, self._best = model, int(history.best_loss.argmin())
         self.n_iter_ = len(history.train_loss)
         self.history_ = _fitting.as_arrays(history, len(model.blueprint.trained_names))
-        batch = task.train if task.validation is None else task.validation
-        self.fve_restarts_ = self._fve(model, [batch])
+        rows = task.train if task.validation is None else task.validation
+        self.fve_restarts_ = self._fve(model, rows.batches(_fitting.EVALUATION_ROWS))
         if not _checks.training_of(self).keep_restarts:
             self._ensemble, self._best = model.select(self._best), 0
         self._model = self._ensemble.select(self._best)

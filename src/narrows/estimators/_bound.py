@@ -86,7 +86,7 @@ def elbo(model: Model, batch: Batch, scale: Scale) -> Elbo:
 
 
 def terms(
-    model: Model, batch: Batch, noise: Float[Tensor, "draw 1 noise"], scale: Scale
+    model: Model, batch: Batch, noise: Float[Tensor, "draw #row noise"], scale: Scale
 ) -> Float[Tensor, "2 row"]:
     """Return the two terms of the bound of each row, over codes made of the same noise."""
     log_x, log_p, log_q = model.log_densities(batch, noise)

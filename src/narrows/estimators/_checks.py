@@ -197,6 +197,15 @@ def check_training(estimator: Any) -> Training:
     return training
 
 
+def refuse_stream(training: Training) -> None:
+    """Raise ValueError if rows are to be streamed where a fit takes them all at once."""
+    if training.stream is True:
+        raise ValueError(
+            "stream=True has no place here: all rows are held in memory, beside what is known of "
+            "each. Write Training(stream=False)."
+        )
+
+
 def check_names(estimator: Any, params: dict[str, Any]) -> None:
     """Raise ValueError for a parameter that does not exist, with the nearest that does."""
     known = {*estimator.get_params(), *(f"training__{name}" for name in Training().get_params())}

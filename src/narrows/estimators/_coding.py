@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,25 @@ from narrows._types import Array
 from narrows.data import sequences
 from narrows.data.batches import Batch
 from narrows.data.source import Source
+from narrows.data.streamed import Blocks, Streamed, TrainingRows
 from narrows.data.views import Rows
-from narrows.estimators import _fitting, _guards, _imputing, _rows
+from narrows.estimators import _fitting, _imputing, _rows, _streaming
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._conditions import Conditions
 from narrows.model import Model
 from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Likelihood
+
+
+def _no_codes(estimator: "Coding") -> Array:
+    layout = estimator._model.blueprint.layout
+    pairs = estimator.circular_output == "cos_sin"
+    n_columns = layout.n_features if pairs else layout.n_components
+    return np.empty((0, n_columns), estimator._number)
+
+
+def _no_rows(estimator: "Coding") -> Array:
+    return np.empty((0, *estimator._target_shape), estimator._number)
 
 
 class Coding(TransformerMixin, ABC):
@@ -42,12 +56,14 @@ class Coding(TransformerMixin, ABC):
     def fit(self, X: Any, y: Any = None, *, condition: Any = None) -> Any:
         """Learn a code of the rows of X."""
 
+    @over_chunks(_no_codes)
     def transform(self, X: Any, *, condition: Any = None) -> Float[np.ndarray, "row code"]:
         """Return the codes of rows; angles in radians for circular components.
 
         Draws nothing, and does not depend on how rows are batched, to rounding. Sequences may be
         longer than those of `fit`. A condition is passed as to `fit`, here as everywhere: one row
-        of it for each row, or a single one for all.
+        of it for each row, or a single one for all. Of a Dask array the codes are one, computed
+        when it is; so it is with `inverse_transform`, `reconstruct` and `score_samples`.
         """
         layout = self._model_of(self).blueprint.layout
         view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
@@ -60,6 +76,7 @@ class Coding(TransformerMixin, ABC):
         self.fit(X, y, condition=condition, **fit_params)
         return self.transform(X, condition=condition)
 
+    @over_chunks(_no_rows, codes=True)
     def inverse_transform(
         self, Z: Any, level: int | None = None, *, condition: Any = None
     ) -> Array:
@@ -113,6 +130,7 @@ class Coding(TransformerMixin, ABC):
             ]
         return torch.cat(parts, 2)[0, -1]
 
+    @over_chunks(_no_rows)
     def reconstruct(
         self, X: Any, level: int | None = None, *, condition: Any = None
     ) -> Array | list[Array]:
@@ -289,20 +307,19 @@ class Coding(TransformerMixin, ABC):
         dtype: torch.dtype | None = None,
     ) -> _rows.Given:
         rows = self._known_rows(X)
-        _rows.check_finite(name, rows, self.missing, self._sequential)
+        alone = None if self._has_target or target is not None else likelihood
+        _rows.check_finite(name, rows, self.missing, self._sequential, alone)
         known = self._known_condition(condition, len(rows), dtype)
         if target is not None:
             targets = _rows.target_rows(target, len(rows), self._sequential)
             targets = _rows.of_shape("target", targets, self._target_shape, self._sequential)
-            _rows.check_finite("target", targets, self.missing, self._sequential)
-            _guards.check_range(likelihood, targets)
+            _rows.check_finite("target", targets, self.missing, self._sequential, likelihood)
             return _rows.Given(rows, targets, known)
         if self._has_target:
             raise ValueError(
                 f"The model was fitted on a target of shape {self._target_shape}. "
                 "Pass target= as well."
             )
-        _guards.check_range(likelihood, rows)
         return _rows.Given(rows, rows, known)
 
     def _batches(self, given: _rows.Given, weight: Array | None = None) -> Iterator[Batch]:
@@ -323,8 +340,11 @@ class Coding(TransformerMixin, ABC):
         with torch.no_grad():
             if known is None:
                 return torch.cat([function(block, None) for block in blocks]).numpy()
-            pairs = zip(blocks, known.split(_rows.CHUNK), strict=True)
-            return torch.cat([function(block, own) for block, own in pairs]).numpy()
+            found, start = [], 0
+            for block in blocks:
+                found.append(function(block, known[start : start + len(block)]))
+                start += len(block)
+            return torch.cat(found).numpy()
 
     def _blocks(self, rows: Source) -> Iterator[torch.Tensor]:
         """Yield scaled rows in chunks, missing entries filled."""
@@ -364,6 +384,24 @@ class Coding(TransformerMixin, ABC):
         x = _rows.ended(x, seen, rows.shape[0]) if self._sequential else x
         w = None if weight is None else torch.as_tensor(weight, dtype=dtype)
         return Batch(x, target, w, observed, condition)
+
+    def _read(
+        self, given: _rows.Given, weight: Array | None, part: Array | Blocks, dtype: torch.dtype
+    ) -> TrainingRows:
+        """Return some rows as the model sees them: all at once, or block by block."""
+        if not isinstance(part, Blocks):
+            return self._batch(given, weight, part, dtype)
+        read = partial(self._block, given, weight, dtype)
+        return Streamed(read, part, _streaming.row_bytes(given, dtype))
+
+    def _block(
+        self, given: _rows.Given, weight: Array | None, dtype: torch.dtype, start: int, stop: int
+    ) -> Batch:
+        """Return the rows from start to stop that have a weight."""
+        index = np.arange(start, stop)
+        if weight is not None:
+            index = index[weight[start:stop] > 0]
+        return self._batch(given, weight, index, dtype)
 
     def _to_data(self, outputs: torch.Tensor) -> Array:
         means = self._model.blueprint.likelihood.link(outputs)

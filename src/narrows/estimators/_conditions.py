@@ -1,5 +1,7 @@
 """Conditions: what is known of rows besides their values, as numbers that networks read."""
 
+import math
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -11,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from narrows._types import Array
+from narrows.data import columns as files
 
 _MOST_NAMED = 5
+_MOST_CATEGORIES = 50
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,16 @@ class Column:
         Mean and standard deviation of numbers.
     categories : tuple or None
         Names or numbers, in order; None if the column is of numbers on a scale.
+    low, high : float
+        Least and largest number of the fit.
     """
 
     name: str
     centre: float = 0.0
     width: float = 1.0
     categories: tuple[str | int | float, ...] | None = None
+    low: float = -math.inf
+    high: float = math.inf
 
     @property
     def size(self) -> int:
@@ -53,12 +61,15 @@ class Column:
         _refuse_missing(name, values)
         if declared or not all(isinstance(value, float) for value in values):
             known = {_category(name, row, value) for row, value in enumerate(values)}
+            if not declared:
+                _warn_counted(name, known)
             return cls(name, categories=tuple(sorted(known, key=lambda c: (str(type(c)), c))))
         numbers = np.array(values)
         centre = np.average(numbers, weights=weight)
         width = np.average((numbers - centre) ** 2, weights=weight) ** 0.5
         varies = numbers.max() > numbers.min() and width > 0
-        return cls(name, float(centre), float(width) if varies else 1.0)
+        low, high = float(numbers.min()), float(numbers.max())
+        return cls(name, float(centre), float(width) if varies else 1.0, None, low, high)
 
     def encoded(self, values: list[Any]) -> Float[np.ndarray, "row size"]:
         """Return values as numbers: scaled, or a one in the column of their category."""
@@ -70,7 +81,9 @@ class Column:
                         f"The column {self.name} of the condition holds numbers, but row {row} is "
                         f"{value!r}. Pass a number."
                     )
-            return (np.array(values, dtype=np.float64)[:, None] - self.centre) / self.width
+            numbers = np.array(values, dtype=np.float64)
+            self._warn_far(numbers)
+            return (numbers[:, None] - self.centre) / self.width
         place = {category: i for i, category in enumerate(self.categories)}
         found = []
         for row, value in enumerate(values):
@@ -81,6 +94,18 @@ class Column:
                 )
             found.append(place[value])
         return np.eye(len(place))[found]
+
+    def _warn_far(self, numbers: Float[np.ndarray, " row"]) -> None:
+        """Warn of amounts farther from those of the fit than these are from one another."""
+        beyond = np.maximum(self.low - numbers, numbers - self.high)
+        row = int(beyond.argmax()) if len(numbers) else 0
+        if len(numbers) and beyond[row] > max(self.high - self.low, self.width):
+            warnings.warn(
+                f"The column {self.name} of the condition is {numbers[row]:g} in row {row}, far "
+                f"from those of the fit, {self.low:g} to {self.high:g}: what comes of it is a "
+                "guess. Fit with such rows, or check the unit.",
+                stacklevel=6,
+            )
 
     def _named(self) -> str:
         known = [repr(category) for category in self.categories or ()]
@@ -112,6 +137,7 @@ class Conditions:
         ValueError
             If it has not one row per row of X, missing entries, or others than names and numbers.
         """
+        condition = _loaded(condition)
         columns = _columns(condition)
         _check_rows(columns, n_rows)
         declared = _declared(condition)
@@ -124,7 +150,7 @@ class Conditions:
 
     def encoded(self, condition: Any, n_rows: int, dtype: torch.dtype) -> Tensor:
         """Return a condition as numbers of shape (row, size); a single row serves all rows."""
-        names = [column.name for column in self.columns]
+        condition, names = _loaded(condition), [column.name for column in self.columns]
         columns = _columns(condition, len(names))
         if _named(condition):
             if set(columns) != set(names):
@@ -144,9 +170,30 @@ class Conditions:
         found = np.hstack([column.encoded(values) for column, values in pairs])
         return torch.as_tensor(found, dtype=dtype).expand(n_rows, -1)
 
+    def centre_and_width(self) -> tuple[Array, Array]:
+        """Return what the numbers of amounts are scaled by; 0 and 1 for those of categories."""
+        of_columns = [(np.full(c.size, c.centre), np.full(c.size, c.width)) for c in self.columns]
+        centre, width = zip(*of_columns, strict=True)
+        return np.concatenate(centre), np.concatenate(width)
+
+    def named(self, numbers: Float[np.ndarray, "row size"]) -> dict[str, list[Any]]:
+        """Return columns by name from a one in the column of each category, and amounts."""
+        found, first = {}, 0
+        for column in self.columns:
+            own = numbers[:, first : first + column.size]
+            known = column.categories
+            found[column.name] = (
+                own[:, 0].tolist() if known is None else [known[i] for i in own.argmax(1)]
+            )
+            first += column.size
+        return found
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return the columns as names, numbers and lists."""
-        return [asdict(column) for column in self.columns]
+        return [
+            {name: value for name, value in asdict(column).items() if _finite(value)}
+            for column in self.columns
+        ]
 
     @classmethod
     def from_json(cls, columns: list[dict[str, Any]]) -> Self:
@@ -164,8 +211,16 @@ class Conditions:
             if not (plain and isinstance(column["name"], str) and float(column["width"]) > 0):
                 raise ValueError(f"The column {column['name']!r} of the condition is not one.")
             categories = None if known is None else tuple(known)
-            found.append(Column(column["name"], column["centre"], column["width"], categories))
+            ends = column.get("low", -math.inf), column.get("high", math.inf)
+            found.append(
+                Column(column["name"], column["centre"], column["width"], categories, *ends)
+            )
         return cls(tuple(found))
+
+
+def _loaded(condition: Any) -> Any:
+    """Return a condition, read from its file if it is one."""
+    return files.columns(condition) if files.is_file(condition) else condition
 
 
 def _named(condition: Any) -> bool:
@@ -234,6 +289,20 @@ def _refuse_missing(name: str, values: list[Any]) -> None:
                 f"The column {name} of the condition is {value!r} in row {row}. Fill it, or drop "
                 "the row."
             )
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _warn_counted(name: str, known: Collection[Any]) -> None:
+    """Warn of whole numbers so many that they are more likely amounts than categories."""
+    if len(known) > _MOST_CATEGORIES and all(type(value) is int for value in known):
+        warnings.warn(
+            f"The column {name} of the condition holds {len(known)} different whole numbers, and "
+            "each is a category. If they are amounts, write condition.astype(float).",
+            stacklevel=7,
+        )
 
 
 def _category(name: str, row: int, value: Any) -> str | int | float:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,12 @@ from torch import Tensor
 
 from narrows import _ranks, adversarial
 from narrows.blueprint import Blueprint, Disturbance
-from narrows.data.batches import Batch, Batches
+from narrows.data.batches import Batch
+from narrows.data.streamed import Streamed, TrainingRows
 from narrows.engine import devices, loop
 from narrows.engine.agreement import agree
 from narrows.engine.callbacks import Progress
+from narrows.engine.history import failure
 from narrows.engine.player import Phase, Player, own_of, players_of
 from narrows.engine.schedule import schedule
 from narrows.engine.training import Training
@@ -26,15 +28,24 @@ from narrows.model import Model
 from narrows.nn.sampler import UnkeptSampler
 
 EVALUATION_ROWS = 4096
+FEWEST_JUDGED = 100
+_JUDGED = 2**18  # rows by which a gain over PCA is judged
 
 
 @dataclass(frozen=True)
 class Task:
     """Rows to learn from and rows to choose by."""
 
-    train: Batch
-    validation: Batch | None
+    train: TrainingRows
+    validation: TrainingRows | None
     given: bool = False  # validation rows that are no part of X: the start must not see them
+
+    @property
+    def judged(self) -> Batch:
+        """Rows to judge codes by: those held out, if there are enough."""
+        held = self.validation
+        rows = self.train if held is None or len(held) < FEWEST_JUDGED else held
+        return rows.head(EVALUATION_ROWS)
 
 
 @dataclass(frozen=True)
@@ -64,9 +75,9 @@ def _starts_as_pca(recipe: Recipe) -> bool:
 
 
 def _rows_of(task: Task) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return all rows of X with their targets, weights and condition."""
+    """Return the rows of X with their targets, weights and condition; some where they stream."""
     held = [] if task.validation is None or task.given else [task.validation]
-    parts = [task.train, *held]
+    parts = [rows.sample() for rows in (task.train, *held)]
     rows = torch.cat([part.x for part in parts])
     targets = (
         rows
@@ -105,12 +116,15 @@ def learn(
 
 
 def _row_objective(
-    model: Model, recipe: Recipe, rows: Batch, seeds: list[np.random.SeedSequence]
+    model: Model, recipe: Recipe, rows: TrainingRows, seeds: list[np.random.SeedSequence]
 ) -> Float[Tensor, "restart row"]:
+    """Return the objective of rows; of very many, those at equal distances."""
     model.eval()
+    every = slice(None, None, -(-len(rows) // _JUDGED))
     with _placed(model, recipe, seeds[1:]) as where, torch.no_grad():
-        batches = Batches(rows.to(where), EVALUATION_ROWS)
-        return torch.cat([model.objective(batch).cpu() for batch in batches], 1).double()
+        batches = rows.to(where).batches(EVALUATION_ROWS)
+        found = [model.objective(batch[every]).cpu() for batch in batches]
+        return torch.cat(found, 1).double()
 
 
 def _certain(gain: Float[Tensor, "restart row"]) -> Bool[Tensor, " restart"]:
@@ -165,11 +179,11 @@ def train(
         watching = [stack.enter_context(Progress())] if shown else []
         held = None
         if task.validation is not None:
-            held = Batches(task.validation.to(where), EVALUATION_ROWS)
+            held = task.validation.to(where).batches(EVALUATION_ROWS)
         drawn = devices.generators(noise, where, stream=2)
         return loop.fit(
             model,
-            Batches(task.train.to(where), recipe.batch_size),
+            task.train.to(where).batches(recipe.batch_size),
             held,
             phases=_phases(model, recipe, drawn),
             settings=recipe.training,
@@ -181,9 +195,17 @@ def train(
                 "blueprint": recipe.blueprint,
                 "disturbance": recipe.disturbance,
                 "batch_size": recipe.batch_size,
+                **_order(task.train),
             },
             callbacks=[*recipe.training.callbacks, *watching],
         )
+
+
+def _order(rows: TrainingRows) -> dict[str, Any]:
+    """Return what the order of the batches depends on, besides the rows."""
+    if not isinstance(rows, Streamed):
+        return {"streamed": False}
+    return {"streamed": True, "blocks": rows.blocks, "pool_rows": rows.pool_rows}
 
 
 def _phases(model: Model, recipe: Recipe, generators: tuple[torch.Generator, ...]) -> list[Phase]:
@@ -237,7 +259,7 @@ class Stream:
         kind, progress = recipe.training.lr_schedule, min(1, self.n_passes / recipe.max_epochs)
         before = {name: kept.clone() for name, kept in self.model.state_dict().items()}
         with _placed(self.model, recipe, noise) as where:
-            rows = Batches(task.train.to(where), recipe.batch_size)
+            rows = task.train.to(where).batches(recipe.batch_size)
             phases = _phases(self.model, recipe, devices.generators(noise, where, stream=2))
             n, rate = self.model.n_restarts, recipe.learning_rate
             players = players_of(own_of(self.model, phases), n, recipe.training, rate)
@@ -246,18 +268,19 @@ class Stream:
             generator = devices.generators([order], torch.device("cpu"))[0]
             told = {"training": recipe.training.decisive, "batch_size": recipe.batch_size}
             agree(self.model, (rows,), told, [generator, *self.model.generators])
-            shuffled, shares = rows.shuffled(generator), [progress] * len(rows)
+            shares = [progress] * len(rows)
             try:
-                taken = [*loop.steps(self.model, players, shuffled, shares, kind)]
+                with closing(rows.shuffled(generator)) as shuffled:
+                    taken = [*loop.steps(self.model, players, shuffled, shares, kind)]
             except BaseException:
                 self._settle(players, before)
                 raise
             self._settle(players)
         b = self.model.blueprint
         losses = torch.stack(taken).cpu()
-        mean, failure = losses.mean(0), loop.failure(losses, 1, b.trained_names)
+        mean, lost = losses.mean(0), failure(losses, 1, b.trained_names)
         objective = mean[: len(b.term_names)].sum(0)
-        if failure is None:
+        if lost is None:
             self.optimizers = [player.optimizer.state_dict() for player in players]
             self.n_passes += 1
         else:
@@ -268,7 +291,7 @@ class Stream:
             [recipe.learning_rate * schedule(kind, progress)],
             torch.full((mean.shape[1],), self.n_passes),
             objective.nan_to_num(math.inf, math.inf),
-            failure,
+            lost,
         )
 
     def _settle(self, players: list[Player], before: dict[str, Tensor] | None = None) -> None:

@@ -137,7 +137,7 @@ class Generating(ABC):
         self._model_of(self)
         if kind not in parts.DENSITIES:
             raise ValueError(
-                f"kind={kind!r} is not a density.{nearest(kind, parts.DENSITIES)} "
+                f"kind={kind!r} is not a density.{nearest(str(kind), parts.DENSITIES)} "
                 f"Known are: {', '.join(parts.DENSITIES)}."
             )
         density = parts.load(parts.DENSITIES[kind])(**settings)
@@ -267,7 +267,8 @@ class Generating(ABC):
         check_whole("n_steps", n_steps, 10, least=2)
         if kind not in PATHS:
             raise ValueError(
-                f"kind={kind!r} is not a path.{nearest(kind, PATHS)} Known are: {', '.join(PATHS)}."
+                f"kind={kind!r} is not a path.{nearest(str(kind), PATHS)} "
+                f"Known are: {', '.join(PATHS)}."
             )
         layout = model.blueprint.layout
         starts, ends = (
@@ -321,7 +322,7 @@ class Generating(ABC):
         """
         layout = self._model_of(self).blueprint.layout
         check_whole("n_steps", n_steps, 10)
-        if component not in range(layout.n_components):
+        if not hasattr(component, "__index__") or component not in range(layout.n_components):
             raise ValueError(
                 f"component={component!r} is not one of the {layout.n_components} components. "
                 f"Write a number from 0 to {layout.n_components - 1}."

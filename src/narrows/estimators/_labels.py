@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
+from narrows.data import columns as files
 from narrows.data.split import split_rows
 
 # Fewest rows for each class that are worth holding out
@@ -50,6 +51,8 @@ def read(
             f"{name} requires y to be passed, but the target y is None. Pass labels, -1 where one "
             f"is not known; without any, fit {without}()."
         )
+    if files.is_file(y):
+        y = _from_file(y)
     masked = int(np.ma.getmaskarray(y).sum()) if np.ma.isMaskedArray(y) else 0
     if masked:
         raise ValueError(
@@ -72,6 +75,19 @@ def read(
         )
     known = np.array([not _unknown(label) for label in labels.tolist()], dtype=bool)
     return labels, known
+
+
+def _from_file(path: Any) -> Shaped[np.ndarray, " row"]:
+    """Return the labels of a file of one column; of texts, -1 is the number."""
+    found = files.columns(path)
+    if len(found) != 1:
+        raise ValueError(
+            f"y='{path}' has {len(found)} columns. Select the labels, as in 'table.csv:label'."
+        )
+    ((labels,),) = [found.values()]
+    if any(isinstance(label, str) for label in labels):
+        return np.array([-1 if label == "-1" else label for label in labels], dtype=object)
+    return np.array([np.nan if label is None else label for label in labels])
 
 
 def numbered(

@@ -12,9 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 from narrows._types import Array
 from narrows.data.batches import Batch
 from narrows.estimators import _bound, _rows
+from narrows.estimators._chunks import over_chunks
 from narrows.metrics import Dependence, agreement, dependence, elbow
 from narrows.model import Model
 from narrows.nn.scale import Scale
+
+
+def _no_scores(estimator: Any) -> Array:
+    bounded = estimator._model.blueprint.posterior is not None
+    return np.empty(0, "float32" if bounded else estimator._number)
 
 
 class Measured(ABC):
@@ -89,6 +95,7 @@ class Measured(ABC):
         found = self.fve(X, target=target, condition=condition, sample_weight=sample_weight)
         return float(found[-1])
 
+    @over_chunks(_no_scores)
     def score_samples(
         self, X: Any, *, target: Any = None, condition: Any = None
     ) -> Float[np.ndarray, " row"]:

@@ -102,12 +102,11 @@ def _held_out(
     rng = np.random.default_rng(split)
     learn, test = split_rows(len(rows), fraction, "random", rng=rng)
     train, choose = split_rows(len(learn), 0.15, "random", rng=rng)
-    task = _fitting.Task(
-        rows[torch.from_numpy(learn[train])], rows[torch.from_numpy(learn[choose])]
-    )
+    known = rows[torch.from_numpy(learn[train])]
+    task = _fitting.Task(known, rows[torch.from_numpy(learn[choose])])
     model = _fitting.build(recipe, task, [start])
     _fitting.train(model, recipe, task, [order, start])
-    mean = task.train.target.mean(0, keepdim=True)
+    mean = known.target.mean(0, keepdim=True)
     null = recipe.blueprint.likelihood.unlink(mean)[0]
     with torch.no_grad():
         error, spread = model.deviance(rows[torch.from_numpy(test)], null)

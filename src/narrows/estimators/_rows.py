@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +12,16 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from narrows._types import Array
 from narrows.data import sequences
-from narrows.data.arrays import ArraySource, SparseSource
+from narrows.data.arrays import ArraySource, SparseSource, refuse_lazy
+from narrows.data.protocol import in_memory
 from narrows.data.source import Source, source
 from narrows.data.split import split_rows
 from narrows.engine.training import Training
 from narrows.nn.scale import Moments, Scale, moments, pooled
+from narrows.objective.likelihoods import Likelihood
 
 CHUNK = 8192
+_READ = 2**25  # bytes read at a time
 
 
 class Given(NamedTuple):
@@ -34,6 +38,7 @@ def rows_of(estimator: Any, X: Any, *, reset: bool, sequential: bool = False) ->
     With `reset`, the estimator learns the number and names of the features; without, X must
     have them. If `sequential`, a list of arrays has one row per array.
     """
+    refuse_lazy(X)
     if sequences.listed(X):
         X = sequences.Sequences(X) if sequential else list(X)
     if _is_tabular(X):
@@ -135,48 +140,90 @@ def check_shape(name: str, rows: Source, shape: tuple[int, ...]) -> None:
 
 
 def chunks(rows: Source, size: int = CHUNK) -> Iterator[tuple[int, Array]]:
-    """Yield (first row, flat rows) in chunks."""
+    """Yield (first row, flat rows) in chunks; wide rows that have to be read, fewer at a time."""
+    if not in_memory(rows):
+        row_bytes = max(math.prod(rows.shape) * rows.dtype.itemsize, 1)
+        size = max(1, min(size, _READ // row_bytes))
     for start in range(0, len(rows), size):
         block = rows.read(start, min(start + size, len(rows)))
         yield start, block.reshape(len(block), -1)
 
 
-def check_finite(name: str, rows: Source, missing: str, sequential: bool = False) -> bool:
-    """Return whether entries are missing; raise ValueError for what is not allowed.
+@dataclass(frozen=True)
+class Check:
+    """What rows must be, looked at chunk by chunk.
 
-    The error says how many entries there are, and where the first is. If `sequential`, what is
-    missing after the end of a row is allowed.
+    Attributes
+    ----------
+    name : str
+        What errors call the rows.
+    rows : Source
+    missing : {"error", "ignore"}
+    sequential : bool
+        Whether entries that are missing after the end of a row are allowed.
+    likelihood : Likelihood or None
+        Whose range the values must be in.
     """
-    found = False
 
-    def holes(block: Array) -> Array:
-        missing = np.isnan(block)
-        return missing & ~sequences.padding(missing, rows.shape[0]) if sequential else missing
+    name: str
+    rows: Source
+    missing: str
+    sequential: bool = False
+    likelihood: Likelihood | None = None
 
-    for start, block in chunks(rows):
-        if block.dtype.kind != "f" or np.isfinite(block.sum(dtype=np.float64)):
-            continue
+    def __call__(self, start: int, block: Float[np.ndarray, "row value"] | Array) -> bool:
+        """Return whether entries of a chunk are missing.
+
+        Raises
+        ------
+        ValueError
+            For what is not allowed; it says how many entries there are, and where the first is.
+        """
+        found = False
+        if block.dtype.kind == "f" and not np.isfinite(block.sum(dtype=np.float64)):
+            found = self._look(start, block)
+        if self.likelihood is not None:
+            self.likelihood.check(block)
+        return found
+
+    def _look(self, start: int, block: Array) -> bool:
         if np.isinf(block).any():
-            _refuse(name, rows, start, block, np.isinf, "infinite (inf) entries", "Replace them.")
-        if np.isnan(block).any():
-            found = True
-            if sequential and (ended := np.isnan(block).all(1)).any():
-                raise sequences.no_steps(start + int(np.flatnonzero(ended)[0]))
-            if missing == "error" and holes(block).any():
-                remedy = "Fill them, drop their rows, or write missing='ignore'."
-                _refuse(name, rows, start, block, holes, "missing entries (NaN)", remedy)
-    return found
+            self._refuse(start, block, np.isinf, "infinite (inf) entries", "Replace them.")
+        if not np.isnan(block).any():
+            return False
+        if self.sequential and (ended := np.isnan(block).all(1)).any():
+            raise sequences.no_steps(start + int(np.flatnonzero(ended)[0]))
+        if self.missing == "error" and self._holes(block).any():
+            remedy = "Fill them, drop their rows, or write missing='ignore'."
+            self._refuse(start, block, self._holes, "missing entries (NaN)", remedy)
+        return True
+
+    def _holes(self, block: Array) -> Array:
+        missing = np.isnan(block)
+        if not self.sequential:
+            return missing
+        return missing & ~sequences.padding(missing, self.rows.shape[0])
+
+    def _refuse(self, start: int, block: Array, test: Any, what: str, remedy: str) -> None:
+        row, column = np.argwhere(test(block))[0]
+        names = self.rows.names
+        count = sum(int(test(b).sum()) for _, b in chunks(self.rows) if b.dtype.kind == "f")
+        where = f"column {names[column]!r}" if names else f"column {column}"
+        raise ValueError(
+            f"{self.name} has {what}: {count}, the first in row {start + row}, {where}. {remedy}"
+        )
 
 
-def _refuse(
-    name: str, rows: Source, start: int, block: Array, test: Any, what: str, remedy: str
-) -> None:
-    row, column = np.argwhere(test(block))[0]
-    count = sum(int(test(b).sum()) for _, b in chunks(rows) if b.dtype.kind == "f")
-    where = f"column {rows.names[column]!r}" if rows.names else f"column {column}"
-    raise ValueError(
-        f"{name} has {what}: {count}, the first in row {start + row}, {where}. {remedy}"
-    )
+def check_finite(
+    name: str,
+    rows: Source,
+    missing: str,
+    sequential: bool = False,
+    likelihood: Likelihood | None = None,
+) -> bool:
+    """Return whether entries are missing; raise ValueError for what is not allowed."""
+    check = Check(name, rows, missing, sequential, likelihood)
+    return any([check(*chunk) for chunk in chunks(rows)])
 
 
 def scaled(
@@ -249,13 +296,21 @@ def target_rows(target: Any, n_rows: int, sequential: bool = False) -> Source:
     return rows
 
 
-def moments_of(rows: Source, weight: Array | None, sequential: bool = False) -> Moments:
-    """Return mean and variance of the rows, over observed entries; of all steps if `sequential`."""
-    blocks = (
-        (block, None if weight is None else weight[start : start + len(block)])
-        for start, block in chunks(rows)
-    )
-    found = moments(blocks, int(np.prod(rows.shape)))
+def moments_of(
+    rows: Source, weight: Array | None, sequential: bool = False, check: Check | None = None
+) -> Moments:
+    """Return mean and variance of the rows, over observed entries; of all steps if `sequential`.
+
+    Rows are checked in the same pass, if it is said how.
+    """
+
+    def weighed() -> Iterator[tuple[Array, Array | None]]:
+        for start, block in chunks(rows):
+            if check is not None:
+                check(start, block)
+            yield block, None if weight is None else weight[start : start + len(block)]
+
+    found = moments(weighed(), int(np.prod(rows.shape)))
     return pooled(found, rows.shape, (0,)) if sequential else found
 
 
@@ -281,6 +336,19 @@ def weights_of(sample_weight: Any, rows: Source, minimum: int = 1) -> Array | No
     return np.asarray(weight * (count / weight.sum()))
 
 
+def check_groups(groups: Any, n_rows: int, settings: Training) -> None:
+    """Raise ValueError for groups that have no effect, or are not one label a row."""
+    if groups is not None and settings.split != "groups":
+        raise ValueError(
+            f"groups= has no effect with split={settings.split!r}. "
+            "Write training=Training(split='groups'), or leave groups out."
+        )
+    if groups is not None and len(groups) != n_rows:
+        raise ValueError(
+            f"groups has {len(groups)} labels for {n_rows} rows. Pass one label a row."
+        )
+
+
 def divided(
     rows: Source,
     weight: Array | None,
@@ -296,15 +364,7 @@ def divided(
     all_train : bool
         Whether validation rows are given from elsewhere.
     """
-    if groups is not None and settings.split != "groups":
-        raise ValueError(
-            f"groups= has no effect with split={settings.split!r}. "
-            "Write training=Training(split='groups'), or leave groups out."
-        )
-    if groups is not None and len(groups) != len(rows):
-        raise ValueError(
-            f"groups has {len(groups)} labels for {len(rows)} rows. Pass one label a row."
-        )
+    check_groups(groups, len(rows), settings)
     present = np.arange(len(rows)) if weight is None else np.flatnonzero(weight)
     if all_train or settings.validation_fraction == 0:
         return present, present[:0]

@@ -24,6 +24,7 @@ from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
 from narrows.estimators import _checks, _fitting, _guards, _labels
 from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._conditions import Column, Conditions
 from narrows.estimators._settings import Settings
 from narrows.estimators._starting import start_as_pca
@@ -37,6 +38,10 @@ _AGAINST_COLLAPSE = (
     "That is right where the class tells all; else write noise='learned' or a smaller noise, or a "
     "larger max_epochs."
 )
+
+
+def _no_shares(estimator: "SemiSupervisedClassifier") -> Array:
+    return np.empty((0, len(estimator.classes_)), estimator.autoencoder_._number)
 
 
 class SemiSupervisedClassifier(
@@ -90,8 +95,8 @@ class SemiSupervisedClassifier(
         Parameters
         ----------
         X : array, frame, sparse matrix, tensor, path or Source, shape (rows, ...)
-        y : array of shape (rows,)
-            Labels; -1 where one is not known.
+        y : array or path of shape (rows,)
+            Labels; -1 where one is not known. A path may select: "table.csv:label".
 
         Returns
         -------
@@ -111,6 +116,7 @@ class SemiSupervisedClassifier(
         _guards.refuse_failure(history)
         return self
 
+    @over_chunks(_no_shares)
     def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
         """Return the probability of every class, q(y | x); with features, of their locations.
 
@@ -133,6 +139,7 @@ class SemiSupervisedClassifier(
         check_is_fitted(self)
         return self._shares(self._read(X))
 
+    @over_chunks(lambda self: self.classes_[:0])
     def predict(self, X: Any) -> Array:
         """Return the most probable class of each row.
 
@@ -245,6 +252,7 @@ class SemiSupervisedClassifier(
                 "architecture=Dense((128,)), say."
             )
         training = _checks.training_of(self)
+        _checks.refuse_stream(training)
         if training.split != "random":
             raise ValueError(
                 f"split={training.split!r} has no place here: rows are held out at random, class "
@@ -296,7 +304,8 @@ class SemiSupervisedClassifier(
         self._keep(inner, learner, history, rows, parts)
         some = self._conditioned(rows[: _fitting.EVALUATION_ROWS])
         _guards.warn_collapse(inner._model, some, _AGAINST_COLLAPSE)
-        _guards.warn_told_apart(inner._model, some)
+        if history.failure is None:
+            _guards.warn_told_apart(inner._model, some)
         return history
 
     def _known(

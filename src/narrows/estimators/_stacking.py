@@ -166,8 +166,8 @@ def _child(seed: np.random.SeedSequence, number: int) -> np.random.SeedSequence:
 
 def _each(function: Callable[[Batch], Batch], task: _fitting.Task) -> _fitting.Task:
     """Return a task with a function applied to its rows."""
-    held = None if task.validation is None else function(task.validation)
-    return _fitting.Task(function(task.train), held, task.given)
+    held = None if task.validation is None else task.validation.applied(function)
+    return _fitting.Task(task.train.applied(function), held, task.given)
 
 
 def _own_target(batch: Batch) -> Batch:

@@ -27,11 +27,13 @@ from sklearn.utils.validation import (
 from torch import nn
 
 from narrows._types import Array
-from narrows.data.arrays import ArraySource
+from narrows.data.arrays import ArraySource, in_chunks
 from narrows.data.source import Source, source
+from narrows.data.streamed import Blocks
 from narrows.data.views import Rows
 from narrows.estimators import _checks, _fitting, _guards, _rows
 from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._spread import draws, innermost, normal_draws, tells_deviation
 from narrows.estimators.autoencoder import Autoencoder
 from narrows.estimators.module_regressor import ModuleRegressor
@@ -310,7 +312,9 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
     def _residual_variance(self, rows: Source, weight: Array | None) -> Array:
         """Return the mean squared error per value of rows rebuilt from their own codes."""
         known = np.full(int(np.prod(rows.shape)), np.nan)
-        for index in (self.autoencoder_._held, np.arange(len(rows))):
+        held = self.autoencoder_._held
+        held = held.rows() if isinstance(held, Blocks) else held
+        for index in (held, np.arange(len(rows))):
             if len(index) and np.isnan(known).any():
                 part = Rows(rows, index)
                 error = part.read(0, len(part)) - self.autoencoder_._reconstructed(part, None)
@@ -346,8 +350,17 @@ class CodeRegressor(RegressorMixin, BaseEstimator):
             If the regressor tells no spread; the message says which do.
         """
         check_is_fitted(self)
-        mean = self._decoded(self._codes(self.regressor_.predict(X)))
+        if return_std and in_chunks(X):
+            raise ValueError(
+                "return_std=True takes rows in memory, and X is a Dask array. Leave return_std out."
+            )
+        mean = self._means(X)
         return (mean, self._deviation(X)) if return_std else mean
+
+    @over_chunks(lambda self: np.empty((0, *self._shape)))
+    def _means(self, X: Any) -> Array:
+        """Return the decoded means of the codes."""
+        return self._decoded(self._codes(self.regressor_.predict(X)))
 
     def _codes(self, targets: Array) -> Float[np.ndarray, "row feature"]:
         """Return codes, pairs of any length among them, from weighted standardised ones."""

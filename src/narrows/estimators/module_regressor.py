@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from narrows import _ranks
 from narrows._types import Array
-from narrows.data.arrays import ArraySource
+from narrows.data.arrays import ArraySource, refuse_lazy
 from narrows.data.batches import Batch, Batches
 from narrows.engine import devices, loop
 from narrows.engine.callbacks import Progress
@@ -24,6 +24,7 @@ from narrows.engine.learner import Learner
 from narrows.engine.player import Phase
 from narrows.engine.training import Training
 from narrows.estimators import _checks, _fitting, _guards, _rows
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._settings import Settings
 from narrows.nn.modules import rowwise, tensors_of
 
@@ -151,14 +152,17 @@ class ModuleRegressor(RegressorMixin, Settings):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> loop.History:
         training = _checks.check_training(self)
+        _checks.refuse_stream(training)
         if self.scale not in _SCALES:
             raise ValueError(
                 f"scale={self.scale!r} must be one of {', '.join(_SCALES)}. Write scale='standard'."
             )
+        refuse_lazy(X)
         X, y = validate_data(
             self, X, y, dtype="numeric", multi_output=True, y_numeric=True, ensure_min_samples=2
         )
         self._one = y.ndim == 1
+        self._row = y.shape[1:]
         y = y.reshape(len(y), -1)
         rows = ArraySource(X)
         weight = _rows.weights_of(sample_weight, rows, minimum=2)
@@ -263,6 +267,7 @@ class ModuleRegressor(RegressorMixin, Settings):
     def _tensor(self, values: Array) -> Tensor:
         return torch.as_tensor(values, dtype=self._dtype)
 
+    @over_chunks(lambda self: np.empty((0, *self._row)))
     def predict(self, X: Any) -> Float[np.ndarray, "row ..."]:
         """Return predictions for rows of X, in the units and shape of y.
 

@@ -22,6 +22,7 @@ from narrows.engine.training import Training
 from narrows.estimators import _guards, _rows
 from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._checks import check, check_name
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._fitting import seeds
 from narrows.estimators._trimming import typical_rows
 from narrows.estimators.denoising import DenoisingAutoencoder
@@ -33,6 +34,8 @@ _MOST_COMPONENTS = 128
 _RIDGE = 0.01
 _CONFIDENCE = 0.95
 _CALIBRATION = 0.25
+
+_NO_SCORES, _NO_LABELS = np.empty(0), np.empty(0, np.int64)
 
 Score = Callable[[Any, Any], Array]
 
@@ -283,15 +286,18 @@ class OutlierDetector(OutlierMixin, BaseEstimator):
         allowed = above[beta.ppf(_CONFIDENCE, above + 1, n - above) <= rate]
         return float(np.sort(scores)[n - 1 - allowed[-1]])
 
+    @over_chunks(lambda self: _NO_SCORES)
     def score_samples(self, X: Any) -> Float[np.ndarray, " row"]:
         """Return minus the score of each row: higher is more normal."""
         check_is_fitted(self)
         return -self._strangeness(self._known(X))
 
+    @over_chunks(lambda self: _NO_SCORES)
     def decision_function(self, X: Any) -> Float[np.ndarray, " row"]:
         """Return `score_samples` minus the threshold: negative for outliers."""
         return self.score_samples(X) - self.offset_
 
+    @over_chunks(lambda self: _NO_LABELS)
     def predict(self, X: Any) -> Array:
         """Return -1 for outliers and 1 for the others."""
         return np.where(self.decision_function(X) < 0, -1, 1)

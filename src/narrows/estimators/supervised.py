@@ -27,6 +27,7 @@ from narrows.data.views import Concatenated
 from narrows.engine.training import Training
 from narrows.estimators import _guards
 from narrows.estimators._checks import stacked, training_of
+from narrows.estimators._chunks import over_chunks
 from narrows.estimators._docs import documented
 from narrows.estimators._settings import Settings
 from narrows.estimators.autoencoder import Autoencoder
@@ -197,6 +198,26 @@ class StackedPredictor(Settings, ABC):
         return hasattr(self, "network_") and hasattr(self.network_, "_model")
 
 
+def _no_shares(estimator: "StackedClassifier") -> Array:
+    if isinstance(estimator.classes_, list):
+        raise ValueError(
+            "Shares of several questions are several arrays, which no Dask array holds. Write "
+            "X.map_blocks of a function of one's own, or predict(X)."
+        )
+    return np.empty((0, len(estimator.classes_)))
+
+
+def _no_labels(estimator: "StackedClassifier") -> Array:
+    if isinstance(estimator.classes_, list):
+        return np.column_stack([known[:0] for known in estimator.classes_])
+    return estimator.classes_[:0]
+
+
+def _no_values(estimator: "StackedRegressor") -> Array:
+    shape = estimator.network_._target_shape
+    return np.empty((0, *(() if estimator._single else shape)))
+
+
 @documented
 class StackedClassifier(ClassifierMixin, StackedPredictor):
     """Classifier whose layers were trained as autoencoders, one by one, before labels came in.
@@ -305,6 +326,7 @@ class StackedClassifier(ClassifierMixin, StackedPredictor):
         hits = [c[:, None] == known for c, known in zip(columns.T, classes, strict=True)]
         return np.hstack(hits).astype(np.float32)
 
+    @over_chunks(_no_shares)
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of every class; of several questions, a list of them.
 
@@ -321,6 +343,7 @@ class StackedClassifier(ClassifierMixin, StackedPredictor):
             return outputs
         return np.split(outputs, np.cumsum([len(known) for known in self.classes_])[:-1], axis=1)
 
+    @over_chunks(_no_labels)
     def predict(self, X: Any) -> Array:
         """Return the most probable class of each row; of several questions, a column each."""
         shares = self.predict_proba(X)
@@ -422,6 +445,7 @@ class StackedRegressor(RegressorMixin, StackedPredictor):
         )
         return np.asarray(values, dtype=np.float64).reshape(len(values), -1)
 
+    @over_chunks(_no_values)
     def predict(self, X: Any) -> Float[np.ndarray, "row ..."]:
         """Return the values of each row, of the shape of y."""
         outputs = self._outputs(X)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from narrows._types import Array
 from narrows.engine.devices import generators
 from narrows.engine.training import Training
-from narrows.estimators import _bound
+from narrows.estimators import _bound, _rows
 from narrows.estimators._base import BaseAutoencoder
 from narrows.estimators._bound import Elbo, LogLikelihood, PriorGap
 from narrows.estimators._checks import Choice, check_count, choose
@@ -155,7 +155,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         check_count("n_draws", self.n_draws)
         if not isinstance(self.beta, Real) or not 0 <= float(self.beta) < math.inf:
             raise ValueError(f"beta={self.beta!r} must be a number, at least 0. Write 1.0.")
-        posterior = resolve("code", self.posterior)
+        posterior = resolve("code", self.posterior, "posterior")
         if not isinstance(posterior, Posterior):
             raise ValueError(
                 f"posterior={self.posterior!r} is a point for each row, not a distribution. Write "
@@ -192,11 +192,18 @@ class VariationalAutoencoder(BaseAutoencoder):
         -------
         Elbo
             `reconstruction`, `divergence` and `total`, of shape (rows,).
+
+        Raises
+        ------
+        ValueError
+            The likelihood gives the rows no density, as of `log_likelihood`.
         """
         check_is_fitted(self)
-        scale = self._target_scale
+        given, scale = self._given(X, target, condition), self._target_scale
+        for _, block in _rows.chunks(given.targets):
+            _bound.refuse_no_density(self._model, block)
         with torch.no_grad():
-            batches = self._batches(self._given(X, target, condition))
+            batches = self._batches(given)
             found = [_bound.elbo(self._model, batch, scale) for batch in batches]
         return Elbo(*map(np.concatenate, zip(*found, strict=True)))
 
@@ -329,18 +336,32 @@ class VariationalAutoencoder(BaseAutoencoder):
 
 
 def density_of(likelihood: str | Likelihood, noise: str | float) -> Likelihood:
-    """Return a likelihood that is a density: a normal one, of a given noise, for squared error."""
+    """Return a likelihood that is a density: a normal one, of a given noise, for squared error.
+
+    Raises
+    ------
+    ValueError
+        A noise is set, and no part of the likelihood has any.
+    """
+    given = resolve("likelihood", likelihood)
+    found = _with_noise(given, noise)
+    if noise == "learned" or found is not given:
+        return found
+    instead = f"Write likelihood=Normal({noise!r})." if isinstance(given, Normal) else ""
+    raise ValueError(
+        f"noise={noise!r} is for likelihood='gaussian'"
+        + (f". {instead}" if instead else f", not for {likelihood!r}. Leave noise= out.")
+    )
+
+
+def _with_noise(likelihood: str | Likelihood, noise: str | float) -> Likelihood:
     found: Likelihood = resolve("likelihood", likelihood)
     if isinstance(found, Gaussian):
         return Normal(noise)
-    if isinstance(found, Normal) and noise != "learned":
-        raise ValueError(
-            f"noise={noise!r} is for likelihood='gaussian'. Write likelihood=Normal({noise!r})."
-        )
-    if isinstance(found, Mixed):
-        groups = [
-            (density_of(group[0], noise), *group[1:]) if isinstance(group, list | tuple) else group
-            for group in found.groups
-        ]
-        return Mixed(groups, density_of(found.rest, noise))
-    return found
+    if not isinstance(found, Mixed):
+        return found
+    groups = [
+        (_with_noise(group[0], noise), *group[1:]) if isinstance(group, list | tuple) else group
+        for group in found.groups
+    ]
+    return Mixed(groups, _with_noise(found.rest, noise))

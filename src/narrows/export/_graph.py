@@ -18,10 +18,12 @@ from narrows._types import Array
 from narrows.data.batches import Batch
 from narrows.data.source import source
 from narrows.estimators import _bound
+from narrows.estimators._checks import sampler_of
 from narrows.estimators._rows import Given
 from narrows.export._operators import InOperators, portable
 from narrows.model import Model
 from narrows.nn.prior import Members
+from narrows.nn.sampler import MadeOfNoise
 from narrows.nn.scale import Scale
 
 
@@ -36,14 +38,14 @@ class Part:
     output : str
         Name of what it gives.
     run : callable
-        Returns the output from a `Pass`.
+        Returns the output from a `Pass`, or a `LabelledPass`.
     expected : callable
         Returns the same from an estimator, arrays by name of input, and the level.
     """
 
     inputs: tuple[str, ...]
     output: str
-    run: "Callable[[Pass], Tensor]"
+    run: Callable[[Any], Tensor]
     expected: Callable[[Any, Mapping[str, Array], int | None], Array]
 
 
@@ -207,14 +209,29 @@ class Graph(nn.Module):
             "codes": ((len(e.get_feature_names_out()),), number),
         }
         self.model, left_out = portable(e._model, number), set() if e._has_target else {"target"}
+        self.sampler = None
         if self.model.prior is not None:
             members = self.model.prior(self.model.encoder)
             self.register_buffer("points", _bound.points(e._model).to(number))
             self.register_buffer("cumulated", _cumulated(members))
             known |= {"noise": (self.points.shape[2:], number), "uniform": ((), number)}
             left_out |= {"uniform"} if members.raw.shape[1] == 1 else set()
+        elif self.model.critic is not None and isinstance(sampler_of(e), MadeOfNoise):
+            self.sampler = sampler_of(e)
+            sizes = self.sampler.sizes(e._model.blueprint.layout.n_components)
+            for name, size in zip(("noise", "uniform"), sizes, strict=True):
+                known[name] = ((size,), number)
+                left_out |= set() if size else {name}
+        if e._conditions is None:
+            left_out |= {"condition"}
+        else:
+            centre, width = e._conditions.centre_and_width()
+            known["condition"] = ((len(centre),), number)
+            scale = Scale(centre, width)
+            self.condition_scaling = Scaling(scale, (-1,), number)
         names = dict.fromkeys(name for part in parts for name in part.inputs)
-        self.inputs = {name: known[name] for name in names if name not in left_out}
+        self.known = {name: known[name] for name in known if name not in left_out}
+        self.inputs = {name: known[name] for name in names if name in self.known}
         self.layout, self.pairs = e._model.blueprint.layout, e.circular_output == "cos_sin"
         self.sequential, self.has_target = e._sequential, e._has_target
         self.ignores, self.target_shape = e.missing == "ignore", e._target_shape
@@ -235,9 +252,13 @@ class Graph(nn.Module):
         means = self.model.blueprint.likelihood.link(outputs).to(self.dtype)
         return self.target_scaling.invert(means).unflatten(1, self.target_shape)
 
-    def decoded(self, features: Float[Tensor, "row feature"]) -> Float[Tensor, "row output"]:
+    def decoded(
+        self,
+        features: Float[Tensor, "row feature"],
+        condition: Float[Tensor, "row condition"] | None,
+    ) -> Float[Tensor, "row output"]:
         """Return what the decoder makes of features, before the link."""
-        return self.model.decode(features[None], self.level)[0, -1]
+        return self.model.decode(features[None], self.level, condition)[0, -1]
 
 
 class Pass:
@@ -266,38 +287,58 @@ class Pass:
         return self.read.x if padding is None else self.read.x.masked_fill(padding, torch.nan)
 
     @cached_property
+    def condition(self) -> Float[Tensor, "row condition"] | None:
+        """What is known of rows besides, as networks read it."""
+        if "condition" not in self.given:
+            return None
+        return self.graph.condition_scaling.apply_to(self.given["condition"])
+
+    @cached_property
+    def unknown(self) -> Bool[Tensor, " row"] | bool:
+        """Rows whose condition is not finite."""
+        known = self.condition
+        return False if known is None else ~known.isfinite().all(1)
+
+    @cached_property
     def features(self) -> Float[Tensor, "row feature"]:
         """The features of the code."""
-        return self.graph.model.encode(self.x)[0]
+        return self.graph.model.encode(self.x, self.condition)[0]
 
     def codes(self) -> Float[Tensor, "row code"]:
         """Return what `transform` gives."""
         layout = self.graph.layout
         view = layout.pairs if self.graph.pairs else layout.angles
-        return _without(self.read.refused, view(self.features))
+        return without(self.read.refused | self.unknown, view(self.features))
 
     def reconstruction(self) -> Float[Tensor, "row ..."]:
         """Return what `reconstruct` gives."""
-        outputs = self.graph.decoded(self.features)
+        outputs = self.graph.decoded(self.features, self.condition)
         if self.read.padding is not None and not self.graph.has_target:
             outputs = outputs.masked_fill(self.read.padding, torch.nan)
-        return _without(self.read.refused, self.graph.to_data(outputs))
+        return without(self.read.refused | self.unknown, self.graph.to_data(outputs))
 
     def decoded_codes(self) -> Float[Tensor, "row ..."]:
         """Return what `inverse_transform` gives."""
         codes = self.given["codes"]
         refused = (codes.isnan() | codes.isinf()).any(1)
-        features = self.graph.layout.features(codes)
-        return _without(refused, self.graph.to_data(self.graph.decoded(features)))
+        outputs = self.graph.decoded(self.graph.layout.features(codes), self.condition)
+        return without(refused | self.unknown, self.graph.to_data(outputs))
 
     def score(self) -> Float[Tensor, " row"]:
         """Return what `score_samples` gives."""
+        batch, refused = self.batch
+        return without(refused | self.unknown, self._scored(batch))
+
+    @cached_property
+    def batch(self) -> tuple[Batch, Bool[Tensor, " row"]]:
+        """Rows beside their targets, and which of them are refused."""
         target, reader = self.read, self.graph.target_reader
         if reader is not None:
             target = reader(self.given["target" if self.graph.has_target else "rows"])
         full = not (self.graph.ignores or self.graph.sequential)
-        batch = Batch(self.x, target.x, None, None if full else ~target.missing)
-        return _without(self.read.refused | target.refused, self._scored(batch))
+        observed = None if full else ~target.missing
+        batch = Batch(self.x, target.x, None, observed, self.condition)
+        return batch, self.read.refused | target.refused
 
     def _scored(self, batch: Batch) -> Float[Tensor, " row"]:
         """Return minus the losses of rows, or their bound if the code is a distribution."""
@@ -309,14 +350,26 @@ class Pass:
 
     def samples(self) -> Float[Tensor, "row ..."]:
         """Return the means that codes of the prior, made of noise, are decoded to."""
-        graph, noise = self.graph, self.given["noise"]
-        refused, member = ~noise.isfinite().all(1), noise.new_zeros(noise.shape[0]).long()
-        if "uniform" in self.given:
-            uniform = self.given["uniform"]
-            refused = refused | ~((uniform >= 0) & (uniform <= 1))
+        features, refused = self.drawn
+        outputs = self.graph.decoded(features, self.condition)
+        return without(refused | self.unknown, self.graph.to_data(outputs))
+
+    @cached_property
+    def drawn(self) -> tuple[Float[Tensor, "row feature"], Bool[Tensor, " row"]]:
+        """Features of codes of the prior, made of noise, and which of them are refused."""
+        graph, given = self.graph, self.given
+        any_of = given["noise" if "noise" in given else "uniform"]
+        blank = any_of.new_zeros(any_of.shape[0], 0)
+        noise, uniform = given.get("noise", blank), given.get("uniform", blank)
+        within = (uniform >= 0) & (uniform <= 1)
+        refused = ~noise.isfinite().all(1)
+        refused = refused | ~(within if within.ndim == 1 else within.all(1))
+        if graph.sampler is not None:
+            return graph.layout.features(graph.sampler.made(noise, uniform)), refused
+        member = noise.new_zeros(noise.shape[0]).long()
+        if "uniform" in given:
             member = _member(uniform, graph.cumulated)
-        features = _from_prior(graph.model, member, noise)
-        return _without(refused, graph.to_data(graph.decoded(features)))
+        return _from_prior(graph.model, member, noise), refused
 
 
 def _cumulated(members: Members) -> Float[Tensor, " member"]:
@@ -342,7 +395,7 @@ def _from_prior(
     return posterior.draw(raw, model.blueprint.layout, noise[None])[0]
 
 
-def _without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) -> Tensor:
+def without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) -> Tensor:
     """Return NaN for the rows that an estimator refuses."""
     while refused.ndim < values.ndim:
         refused = refused.unsqueeze(-1)
@@ -352,35 +405,57 @@ def _without(refused: Bool[Tensor, " row"], values: Float[Tensor, "row ..."]) ->
 # What estimators give, in double precision where offsets may be large
 
 
+def condition_of(estimator: Any, given: Mapping[str, Array]) -> Any:
+    """Return the condition as the estimator takes it."""
+    numbers = given.get("condition")
+    return None if numbers is None else estimator._conditions.named(numbers.astype(np.float64))
+
+
 def _expected_codes(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-    return estimator.transform(source(given["rows"]))
+    return estimator.transform(source(given["rows"]), condition=condition_of(estimator, given))
 
 
 def _expected_rows(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-    return estimator._reconstructed(source(given["rows"]), level)
+    condition = condition_of(estimator, given)
+    return estimator._reconstructed(source(given["rows"]), level, condition)
 
 
 def _expected_decoded(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-    return estimator._decoded(given["codes"], level)
+    codes = given["codes"]
+    known = estimator._known_condition(condition_of(estimator, given), len(codes))
+    return estimator._decoded(codes, level, known)
 
 
 def _expected_score(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
     rows = estimator._known_rows(source(given["rows"]))
     targets = source(given["target"]) if "target" in given else rows
+    known = estimator._known_condition(condition_of(estimator, given), len(rows))
     with torch.no_grad():
-        batches = list(estimator._batches(Given(rows, targets)))
+        batches = list(estimator._batches(Given(rows, targets, known)))
         return np.concatenate([estimator._score_rows(batch) for batch in batches])
 
 
 def _expected_samples(estimator: Any, given: Mapping[str, Array], level: int | None) -> Array:
-    model, noise = estimator._model, torch.from_numpy(given["noise"])
-    uniform = (
-        torch.from_numpy(given["uniform"]) if "uniform" in given else noise.new_zeros(len(noise))
-    )
+    features = features_of_draws(estimator, given)
+    known = estimator._known_condition(condition_of(estimator, given), len(features))
+    return estimator._to_data(estimator._outputs(features, level, known))
+
+
+def features_of_draws(estimator: Any, given: Mapping[str, Array]) -> Float[Tensor, "row feature"]:
+    """Return features of codes that an estimator's prior makes of noise."""
+    model = estimator._model
+    numbers = {
+        name: torch.from_numpy(given[name]) for name in ("noise", "uniform") if name in given
+    }
+    blank = next(iter(numbers.values())).new_zeros(len(next(iter(numbers.values()))), 0)
+    noise, uniform = numbers.get("noise", blank), numbers.get("uniform", blank)
+    if model.prior is None:
+        made = sampler_of(estimator).made(noise, uniform)
+        return model.blueprint.layout.features(made).to(estimator._dtype)
+    uniform = uniform if uniform.ndim == 1 else noise.new_zeros(len(noise))
     with torch.no_grad():
         member = _member(uniform, _cumulated(model.prior(model.encoder)))
-        features = _from_prior(model, member, noise.to(estimator._dtype))
-    return estimator._to_data(estimator._outputs(features, level, None))
+        return _from_prior(model, member, noise.to(estimator._dtype))
 
 
 def prediction(single: bool) -> Part:
@@ -398,9 +473,13 @@ def prediction(single: bool) -> Part:
 
 
 PARTS = {
-    "encoder": Part(("rows",), "codes", Pass.codes, _expected_codes),
-    "decoder": Part(("codes",), "reconstruction", Pass.decoded_codes, _expected_decoded),
-    "reconstruction": Part(("rows",), "reconstruction", Pass.reconstruction, _expected_rows),
-    "score": Part(("rows", "target"), "score", Pass.score, _expected_score),
-    "sampler": Part(("noise", "uniform"), "samples", Pass.samples, _expected_samples),
+    "encoder": Part(("rows", "condition"), "codes", Pass.codes, _expected_codes),
+    "decoder": Part(
+        ("codes", "condition"), "reconstruction", Pass.decoded_codes, _expected_decoded
+    ),
+    "reconstruction": Part(
+        ("rows", "condition"), "reconstruction", Pass.reconstruction, _expected_rows
+    ),
+    "score": Part(("rows", "target", "condition"), "score", Pass.score, _expected_score),
+    "sampler": Part(("noise", "uniform", "condition"), "samples", Pass.samples, _expected_samples),
 }

@@ -46,12 +46,18 @@ def portable(model: Model, dtype: torch.dtype) -> Model:
     if copied.prior is not None:
         with torch.no_grad():
             copied.prior = Known(copied.prior(copied.encoder))
-    for network in (copied.encoder, copied.decoder):
-        if isinstance(network, ModuleNetwork):
-            setattr(copied, network.name, Direct(network))
-        elif isinstance(network, RecurrentEncoder | RecurrentDecoder):
-            network.cells = RecurrentOperators(network.cells)  # type: ignore[assignment]
+    for name in ("encoder", "decoder"):
+        setattr(copied, name, in_operators(getattr(copied, name)))
     return copied
+
+
+def in_operators(network: Any) -> nn.Module:
+    """Return a network of operations that ONNX has: itself, changed, or one that holds it."""
+    if isinstance(network, ModuleNetwork):
+        return Direct(network)
+    if isinstance(network, RecurrentEncoder | RecurrentDecoder):
+        network.cells = RecurrentOperators(network.cells)  # type: ignore[assignment]
+    return network
 
 
 class Known(PriorNetwork):

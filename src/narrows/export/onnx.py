@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from narrows import __version__
 from narrows._errors import nearest, require
@@ -24,9 +25,13 @@ from narrows._types import Array, PathLike
 from narrows.data.source import source
 from narrows.estimators import _rows
 from narrows.estimators._base import BaseAutoencoder
+from narrows.estimators._checks import sampler_of
+from narrows.estimators._semi_supervised import SemiSupervisedClassifier
 from narrows.estimators.supervised import StackedPredictor
-from narrows.export._graph import PARTS, Graph, Part, prediction
+from narrows.export._few_labels import LabelledGraph, labelled_parts, reader_of, refuse_sampler
+from narrows.export._graph import PARTS, Graph, Part, condition_of, prediction
 from narrows.nn.modules import Modules
+from narrows.nn.sampler import CustomSampler, MadeOfNoise
 from narrows.nn.scale import Scale
 
 TOLERANCE = 1e-5
@@ -56,7 +61,7 @@ def export(
 
     Parameters
     ----------
-    estimator : autoencoder, StackedClassifier or StackedRegressor
+    estimator : autoencoder, classifier or StackedRegressor
     path : str or PathLike
         File to write, whole or not at all.
     part : str or sequence of str, default="encoder"
@@ -71,10 +76,16 @@ def export(
           with a prior: the means that codes of the prior are decoded to, as `sample(noise=False)`
           before `fit_density`; the likelihood's own noise is not added. A prior of several
           members also reads `uniform` of shape (rows,), uniform from 0 to 1: a row's code comes
-          from the first member whose share, with the shares of those before it, exceeds it.
+          from the first member whose share, with the shares of those before it, exceeds it. Of an
+          adversarial model the prior that it was given makes codes of `noise`, of `uniform` of
+          shape (rows, numbers), or of both.
 
-        Several that read rows go into one graph, with an output each. Of a classifier or regressor
-        it is "prediction": `predict_proba`, questions side by side, or `predict`.
+        Several that read rows go into one graph, with an output each. Under a condition, all read
+        `condition` of shape (rows, numbers) too: for each column an amount in its own units, or a
+        one in the place of the category and zeros; the metadata name them. Of a classifier or
+        regressor it is "prediction": `predict_proba`, questions side by side, or `predict`. A
+        classifier for few labels has "encoder", "decoder", "sampler" and, with a bound, "score"
+        (`elbo`) as well; decoder and sampler read `label`, the number of the class from 0.
     level : int, optional
         Decode the first `level` components only, from 1; all by default.
     dtype : {"float64", "float32"}, default="float64"
@@ -126,8 +137,13 @@ def export(
         hint = nearest(str(dtype), DTYPES)
         raise ValueError(f"dtype={dtype!r} is not known.{hint} Known are: {', '.join(DTYPES)}.")
     inner, parts = _chosen(estimator, part)
-    graph = Graph(inner, tuple(parts.values()), _level(inner, parts, level), DTYPES[dtype]).eval()
-    given = _example(inner, graph, rows, target) if verify else {}
+    wanted, index = tuple(parts.values()), _level(inner, parts, level)
+    graph: nn.Module
+    if isinstance(estimator, SemiSupervisedClassifier):
+        graph = LabelledGraph(estimator, wanted, DTYPES[dtype]).eval()
+    else:
+        graph = Graph(inner, wanted, index, DTYPES[dtype]).eval()
+    given = _example(estimator, inner, graph, rows, target) if verify else {}
     content = _written(graph, inner, _facts(estimator, inner, parts, level))
     found = _differences(inner, parts, level, given, content) if verify else {}
     with atomic(path) as temporary:
@@ -141,14 +157,12 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
         check_is_fitted(estimator)
         inner: BaseAutoencoder = estimator.network_
         known = {"prediction": prediction(getattr(estimator, "_single", False))}
+    elif isinstance(estimator, SemiSupervisedClassifier):
+        check_is_fitted(estimator)
+        inner, known = reader_of(estimator), labelled_parts(estimator)
     elif isinstance(estimator, BaseAutoencoder):
         check_is_fitted(estimator)
         inner, known = estimator, PARTS
-        if inner._conditions is not None:
-            raise ValueError(
-                "The model was fitted with a condition, which graphs do not read. Export a model "
-                "of its own for each category, or call it in Python."
-            )
     else:
         raise TypeError(_foreign(estimator))
     names = list(known)[:1] if part is None else [part] if isinstance(part, str) else list(part)
@@ -158,12 +172,10 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
                 f"part={name!r} is not known.{nearest(str(name), known)} "
                 f"Known are: {', '.join(known)}."
             )
-    if "sampler" in names and inner._model.prior is None:
-        raise ValueError(
-            f"{type(inner).__name__} has no prior that a graph could draw from. Write "
-            "part='decoder', and give it draws of the codes: from the prior that they were made to "
-            "follow, or from model.fit_density(X).density_."
-        )
+    if "sampler" in names:
+        _refuse_sampler(getattr(estimator, "autoencoder_", inner))
+        if isinstance(estimator, SemiSupervisedClassifier):
+            refuse_sampler(estimator)
     if "sampler" in names and getattr(inner, "density_", None) is not None:
         warnings.warn(
             "The graph of the sampler draws codes from the prior, not from the density that "
@@ -178,10 +190,29 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
     return inner, {name: known[name] for name in names}
 
 
+def _refuse_sampler(inner: Any) -> None:
+    """Raise ValueError unless a graph can draw from the prior."""
+    model = inner._model
+    if model.prior is not None:
+        return
+    if model.critic is None:
+        raise ValueError(
+            f"{type(inner).__name__} has no prior that a graph could draw from. Write "
+            "part='decoder', and give it draws of model.fit_density(X).density_."
+        )
+    prior = sampler_of(inner)
+    if not isinstance(prior, MadeOfNoise):
+        own = prior.function if isinstance(prior, CustomSampler) else type(prior)
+        raise ValueError(
+            f"The prior {getattr(own, '__name__', own)} is Python code, which no graph holds. "
+            "Write part='decoder', and give it draws of the prior."
+        )
+
+
 def _foreign(estimator: Any) -> str:
     """Return why an estimator has no graph."""
     inside = isinstance(getattr(estimator, "autoencoder_", None), BaseAutoencoder)
-    what = "its autoencoder_" if inside else "an autoencoder, StackedClassifier or StackedRegressor"
+    what = "its autoencoder_" if inside else "an autoencoder, a classifier or StackedRegressor"
     return f"{type(estimator).__name__} cannot be written as ONNX. Pass {what}."
 
 
@@ -201,6 +232,7 @@ def _facts(
     """Return what the file's metadata say."""
     classes = getattr(estimator, "classes_", None)
     questions = classes if isinstance(classes, list) else [classes]
+    codes = not isinstance(estimator, StackedPredictor)
     return {
         "narrows": __version__,
         "estimator": type(estimator).__name__,
@@ -209,7 +241,10 @@ def _facts(
         "event_shape": inner._event_shape,
         "target_shape": inner._target_shape,
         "feature_names": _listed(getattr(estimator, "feature_names_in_", None)),
-        "code_names": _listed(inner.get_feature_names_out()) if estimator is inner else None,
+        "code_names": _listed(estimator.get_feature_names_out()) if codes else None,
+        "condition": None
+        if inner._conditions is None or not codes
+        else inner._conditions.to_json(),
         "classes": None if classes is None else [_listed(each) for each in questions],
     }
 
@@ -221,7 +256,7 @@ def _listed(values: Array | None) -> list[Any] | None:
 # The graph
 
 
-def _written(graph: Graph, inner: BaseAutoencoder, facts: Mapping[str, Any]) -> bytes:
+def _written(graph: Any, inner: BaseAutoencoder, facts: Mapping[str, Any]) -> bytes:
     """Return the contents of the file."""
     several = inner._sequential and facts["parts"] == ["encoder"]
     blank = [torch.zeros(2, *shape, dtype=dtype) for shape, dtype in graph.inputs.values()]
@@ -297,7 +332,9 @@ def _quiet() -> Iterator[None]:
 # The comparison
 
 
-def _example(inner: BaseAutoencoder, graph: Graph, rows: Any, target: Any) -> dict[str, Array]:
+def _example(
+    estimator: Any, inner: BaseAutoencoder, graph: Any, rows: Any, target: Any
+) -> dict[str, Array]:
     """Return inputs to compare on, by name."""
     types = {name: str(dtype).removeprefix("torch.") for name, (_, dtype) in graph.inputs.items()}
     if rows is None:
@@ -310,13 +347,31 @@ def _example(inner: BaseAutoencoder, graph: Graph, rows: Any, target: Any) -> di
                 raise ValueError("The score needs the target of rows. Pass target= as well.")
             targets = _rows.target_rows(target, len(known), inner._sequential)
             given["target"] = targets.read(0, len(targets))
+    n_rows, rng = len(given["rows"]), np.random.default_rng(1)
+    if "condition" in graph.inputs:
+        given["condition"] = _numbers(inner, n_rows)
     if "codes" in graph.inputs:
-        given["codes"] = inner.transform(source(given["rows"]))
-    rng = np.random.default_rng(1)
+        own = {"condition": condition_of(inner, given)} if estimator is inner else {}
+        given["codes"] = estimator.transform(source(given["rows"]), **own)
+    if "label" in graph.inputs:
+        given["label"] = rng.integers(len(estimator.classes_), size=n_rows)
     for name, draw in (("noise", rng.standard_normal), ("uniform", rng.random)):
         if name in graph.inputs:
-            given[name] = draw((N_ROWS, *graph.inputs[name][0]))
+            given[name] = draw((n_rows, *graph.inputs[name][0]))
     return {name: given[name].astype(types[name]) for name in graph.inputs}
+
+
+def _numbers(inner: BaseAutoencoder, n_rows: int) -> Float[np.ndarray, "{n_rows} condition"]:
+    """Return random conditions: a one for a category, and amounts as wide as those of the fit."""
+    rng, conditions = np.random.default_rng(2), inner._conditions
+    columns = () if conditions is None else conditions.columns
+    parts = [
+        column.centre + column.width * rng.normal(size=(n_rows, 1))
+        if column.categories is None
+        else np.eye(column.size)[rng.integers(column.size, size=n_rows)]
+        for column in columns
+    ]
+    return np.hstack(parts)
 
 
 def _random(inner: BaseAutoencoder) -> dict[str, Array]:
@@ -327,7 +382,8 @@ def _random(inner: BaseAutoencoder) -> dict[str, Array]:
     """
     rng = np.random.default_rng(0)
     rows = _normal(rng, inner._input_scale, inner._input_mean, inner._event_shape)
-    made = inner._reconstructed(source(rows), None)
+    numbers = None if inner._conditions is None else {"condition": _numbers(inner, N_ROWS)}
+    made = inner._reconstructed(source(rows), None, condition_of(inner, numbers or {}))
     scales = inner._model.blueprint.likelihood.scales_target
     scaled = np.broadcast_to(scales, made[0].size).reshape(made.shape[1:])
     if inner._has_target:

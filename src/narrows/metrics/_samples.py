@@ -14,19 +14,19 @@ def both(
         if rows.ndim < 2 or 0 in rows.shape[1:]:
             raise ValueError(
                 f"{name} has shape {rows.shape}. "
-                f"Write: an array of shape (row, feature), {name}[:, None] for a single feature"
+                f"Pass an array of shape (row, feature), {name}[:, None] for a single feature."
             )
         if len(rows) < least:
-            raise ValueError(f"{name} has {len(rows)} rows. Write: at least {least}")
+            raise ValueError(f"{name} has {len(rows)} rows. Pass at least {least}.")
     if first.shape[1:] != second.shape[1:]:
         raise ValueError(
             f"rows of real have shape {first.shape[1:]}, those of generated {second.shape[1:]}. "
-            "Write: both with the same features"
+            "Pass both with the same features."
         )
     for name, rows in (("real", first), ("generated", second)):
         if not np.isfinite(rows).all():
             count = rows.size - np.isfinite(rows).sum()
             raise ValueError(
-                f"{name} holds {count} values that are not finite. Write: finite {name}"
+                f"{name} holds {count} values that are not finite. Pass finite {name}."
             )
     return first.reshape(len(first), -1), second.reshape(len(second), -1)

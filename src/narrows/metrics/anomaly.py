@@ -65,7 +65,7 @@ def clopper_pearson(
         worst = np.argmax((k < 0) | (k > n))
         raise ValueError(
             f"successes is {k.flat[worst]} of {n.flat[worst]} trials. "
-            "Write: counts from 0 to the number of trials"
+            "Pass counts from 0 to the number of trials."
         )
     tail = (1 - confidence) / 2
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
@@ -438,7 +438,7 @@ def significance_improvement(
     """
     anomaly, scores = _check(y, score, confidence)
     if not max_relative_error > 0:
-        raise ValueError(f"max_relative_error is {max_relative_error}. Write: a number above 0")
+        raise ValueError(f"max_relative_error is {max_relative_error}. Write a number above 0.")
     thresholds, n_signal, n_background = _counts(anomaly, scores)
     both = (1 + confidence) / 2
     signal = Efficiency(n_signal, n_signal[-1], both)
@@ -448,7 +448,7 @@ def significance_improvement(
 
 def _check_confidence(confidence: float) -> None:
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}. Write: a number above 0 and below 1")
+        raise ValueError(f"confidence is {confidence}. Write a number above 0 and below 1.")
 
 
 def _check(
@@ -459,18 +459,18 @@ def _check(
     labels, scores = np.asarray(y), np.asarray(score, dtype=np.float64)
     if len(labels) != len(scores):
         raise ValueError(
-            f"y has {len(labels)} rows, score has {len(scores)}. Write: one score a row"
+            f"y has {len(labels)} rows, score has {len(scores)}. Pass one score a row."
         )
     kinds = np.unique(labels)
     if not np.isin(kinds, [0, 1]).all():
         raise ValueError(
-            f"y holds {kinds[:5].tolist()}. Write: 1 for an anomaly, 0 for a normal row"
+            f"y holds {kinds[:5].tolist()}. Write 1 for an anomaly, 0 for a normal row."
         )
     if len(kinds) < 2:
-        raise ValueError(f"y holds {kinds.tolist()} alone. Write: both anomalies and normal rows")
+        raise ValueError(f"y holds {kinds.tolist()} alone. Pass both anomalies and normal rows.")
     if not np.isfinite(scores).all():
         count = len(scores) - np.isfinite(scores).sum()
-        raise ValueError(f"score holds {count} values that are not finite. Write: finite scores")
+        raise ValueError(f"score holds {count} values that are not finite. Pass finite scores.")
     return np.asarray(labels == 1), scores
 
 

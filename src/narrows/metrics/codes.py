@@ -67,7 +67,7 @@ def active_units(
     """
     _check_codes("codes", codes, circular)
     if not threshold >= 0:
-        raise ValueError(f"threshold is {threshold}. Write: a variance of 0 or more")
+        raise ValueError(f"threshold is {threshold}. Write a variance of 0 or more.")
     variance = codes.var(axis=0, dtype=np.float64)
     angles = list(circular)
     variance[angles] = 2 * (1 - np.abs(np.exp(1j * codes[:, angles]).mean(axis=0)))
@@ -151,7 +151,7 @@ def round_trip(
     if back.shape != Z.shape:
         raise ValueError(
             f"Z has shape {Z.shape} and comes back with shape {back.shape}. "
-            "Write: codes as the model's transform returns them"
+            "Pass codes as the model's transform returns them."
         )
     _check_codes("what comes back", back, circular)
     correlations, explained = np.empty((2, Z.shape[1]))
@@ -289,10 +289,10 @@ def label_efficiency(
     if not len(codes) == len(raw) == len(y):
         raise ValueError(
             f"codes has {len(codes)} rows, raw {len(raw)} and y {len(y)}. "
-            "Write: all three of the same rows"
+            "Pass all three of the same rows."
         )
     if n_draws < 2:
-        raise ValueError(f"n_draws is {n_draws}. Write: 2 or more, for a standard error")
+        raise ValueError(f"n_draws is {n_draws}. Write 2 or more, for a standard error.")
     _check_draws(y, n_labels, test_size)
     last = LogisticRegression(max_iter=1000) if classifier is None else classifier
     model = make_pipeline(StandardScaler(), last)
@@ -382,13 +382,13 @@ def clustering_agreement(
     """
     if len(codes) != len(y):
         raise ValueError(
-            f"codes has {len(codes)} rows, y has {len(y)}. Write: one label for each code"
+            f"codes has {len(codes)} rows, y has {len(y)}. Pass one label for each code."
         )
     n_clusters = len(np.unique(y)) if n_clusters is None else n_clusters
     if not 1 <= n_clusters <= len(codes):
         raise ValueError(
             f"n_clusters is {n_clusters}, codes has {len(codes)} rows. "
-            f"Write: a whole number from 1 to {len(codes)}"
+            f"Write a whole number from 1 to {len(codes)}."
         )
     clusters = KMeans(n_clusters, n_init=10, random_state=random_state).fit_predict(codes)
     return ClusteringAgreement(
@@ -401,12 +401,12 @@ def clustering_agreement(
 def _check_codes(name: str, codes: np.ndarray, circular: Sequence[int]) -> None:
     if not np.isfinite(codes).all():
         count = codes.size - np.isfinite(codes).sum()
-        raise ValueError(f"{name} holds {count} values that are not finite. Write: finite codes")
+        raise ValueError(f"{name} holds {count} values that are not finite. Pass finite codes.")
     wrong = [k for k in circular if not 0 <= k < codes.shape[1]]
     if wrong:
         raise ValueError(
             f"circular names {wrong}, {name} has {codes.shape[1]} components. "
-            f"Write: numbers from 0 to {codes.shape[1] - 1}"
+            f"Write numbers from 0 to {codes.shape[1] - 1}."
         )
 
 
@@ -417,8 +417,8 @@ def _maps(model: Any) -> tuple[Map, Map]:
     if isinstance(model, Sequence) and len(model) == 2 and all(map(callable, model)):
         return model[0], model[1]
     raise ValueError(
-        f"model is {model!r}. Write: a fitted model with inverse_transform and transform, "
-        "or (decode, encode)"
+        f"model is {model!r}. Pass a fitted model with inverse_transform and transform, "
+        "or (decode, encode)."
     )
 
 
@@ -442,16 +442,16 @@ def _check_draws(y: np.ndarray, n_labels: Sequence[int], test_size: float) -> No
     if len(classes) < 2 or counts.min() < 2:
         raise ValueError(
             f"y has {len(classes)} classes, the rarest in {counts.min()} rows. "
-            "Write: at least 2 classes of at least 2 rows"
+            "Pass at least 2 classes of at least 2 rows."
         )
     if not len(classes) / len(y) <= test_size < 1:
         raise ValueError(
             f"test_size is {test_size}, y has {len(y)} rows of {len(classes)} classes. "
-            f"Write: a share from {len(classes) / len(y):.3g} to below 1"
+            f"Write a share from {len(classes) / len(y):.3g} to below 1."
         )
     most = len(y) - int(np.ceil(test_size * len(y)))
     if not n_labels or min(n_labels) < len(classes) or max(n_labels) > most:
         raise ValueError(
             f"n_labels is {tuple(n_labels)}, y has {len(y)} rows of {len(classes)} classes. "
-            f"Write: numbers from {len(classes)} to {most}"
+            f"Write numbers from {len(classes)} to {most}."
         )

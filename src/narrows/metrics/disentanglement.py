@@ -78,7 +78,7 @@ def mutual_information_gap(
     """
     _check(codes, factors)
     if n_bins < 2:
-        raise ValueError(f"n_bins is {n_bins}. Write: 2 or more")
+        raise ValueError(f"n_bins is {n_bins}. Write 2 or more.")
     binned = [_binned(column, n_bins) for column in codes.T]
     gaps = []
     for factor in factors.T:
@@ -181,7 +181,7 @@ def dci(
     """
     _check(codes, factors)
     if importance not in ("gradient_boosting", "lasso"):
-        raise ValueError(f'importance is "{importance}". Write: "gradient_boosting" or "lasso"')
+        raise ValueError(f'importance is "{importance}". Write "gradient_boosting" or "lasso".')
     if importance == "lasso":
         factors = _numbers(factors)
     kinds = [_is_class(factor) for factor in factors.T]
@@ -263,17 +263,17 @@ def _check(codes: np.ndarray, factors: np.ndarray) -> None:
     if len(codes) != len(factors):
         raise ValueError(
             f"codes has {len(codes)} rows, factors has {len(factors)}. "
-            "Write: factors of the same rows"
+            "Pass factors of the same rows."
         )
     for name, values in (("codes", codes), ("factors", factors)):
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             count = values.size - np.isfinite(values).sum()
             raise ValueError(
-                f"{name} holds {count} values that are not finite. Write: finite {name}"
+                f"{name} holds {count} values that are not finite. Pass finite {name}."
             )
     constant = [k for k, column in enumerate(factors.T) if (column == column[0]).all()]
     if constant:
-        raise ValueError(f"factors {constant} are constant. Write: factors that vary")
+        raise ValueError(f"factors {constant} are constant. Pass factors that vary.")
 
 
 def _is_class(factor: np.ndarray) -> bool:
@@ -284,7 +284,7 @@ def _numbers(factors: np.ndarray) -> np.ndarray:
     if factors.dtype.kind not in "iufb":
         raise ValueError(
             f"factors has type {factors.dtype}, a lasso predicts numbers. "
-            'Write: importance="gradient_boosting"'
+            'Write importance="gradient_boosting".'
         )
     return factors.astype(np.float64)
 
@@ -310,8 +310,8 @@ def _split(codes: np.ndarray, factor: np.ndarray, random_state: int) -> list[np.
         if counts.min() < 2 or HELD_OUT * len(factor) < len(classes):
             raise ValueError(
                 f"a factor of type {factor.dtype} has {len(classes)} classes in {len(factor)} "
-                f"rows, the rarest in {counts.min()}. Write: factors.astype(float) if they are "
-                "numbers, or more rows of each class"
+                f"rows, the rarest in {counts.min()}. Write factors.astype(float) if they are "
+                "numbers, or more rows of each class."
             )
     stratify = factor if _is_class(factor) else None
     return train_test_split(

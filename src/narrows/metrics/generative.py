@@ -122,8 +122,8 @@ def generative_precision_recall(
     if not 1 <= n_neighbors <= most:
         raise ValueError(
             f"n_neighbors is {n_neighbors}, real has {len(rows)} rows and generated "
-            f"{len(others)}. Write: "
-            + (f"a whole number from 1 to {most}" if most >= 1 else "more rows")
+            f"{len(others)}. "
+            + (f"Write a whole number from 1 to {most}." if most >= 1 else "Pass more rows.")
         )
     radius, other_radius = _squared_radii(rows, n_neighbors), _squared_radii(others, n_neighbors)
     n_balls = np.zeros(len(others), dtype=np.int64)
@@ -308,12 +308,12 @@ def _weight(name: str, weight: ArrayLike | None, n_rows: int) -> np.ndarray:
     if values.shape != (n_rows,):
         raise ValueError(
             f"{name}_weight has shape {values.shape}, {name} has {n_rows} rows. "
-            "Write: one weight a row"
+            "Pass one weight a row."
         )
     if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
         raise ValueError(
             f"{name}_weight runs from {values.min()} to {values.max()}. "
-            "Write: finite weights of 0 or more, not all 0"
+            "Pass finite weights of 0 or more, not all 0."
         )
     return values
 

@@ -182,7 +182,7 @@ def agreement(
     """
     if len(codes) < 2:
         raise ValueError(
-            f"codes holds {len(codes)} restart, agreement compares at least 2. Write: n_init=2"
+            f"codes holds {len(codes)} restart, agreement compares at least 2. Write n_init=2."
         )
     pairs = np.triu_indices(len(codes), k=1)
     return np.asarray(agreement_matrix(codes, circular)[pairs].mean(axis=0))
@@ -270,7 +270,7 @@ def dependence(
     """
     _check(codes, circular)
     if len(codes) <= N_NEIGHBOURS:
-        raise ValueError(f"codes has {len(codes)} rows. Write: at least {N_NEIGHBOURS + 1} rows")
+        raise ValueError(f"codes has {len(codes)} rows. Pass at least {N_NEIGHBOURS + 1} rows.")
     columns = range(codes.shape[1])
     return Dependence(
         _associations([_scores(codes[:, k], k in circular) for k in columns]),
@@ -281,12 +281,12 @@ def dependence(
 def _check(codes: np.ndarray, circular: Sequence[int]) -> None:
     if not np.isfinite(codes).all():
         count = np.size(codes) - np.isfinite(codes).sum()
-        raise ValueError(f"codes holds {count} values that are not finite. Write: finite codes")
+        raise ValueError(f"codes holds {count} values that are not finite. Pass finite codes.")
     wrong = [k for k in circular if not 0 <= k < codes.shape[-1]]
     if wrong:
         raise ValueError(
             f"circular names {wrong}, codes has {codes.shape[-1]} components. "
-            f"Write: numbers from 0 to {codes.shape[-1] - 1}"
+            f"Write numbers from 0 to {codes.shape[-1] - 1}."
         )
 
 

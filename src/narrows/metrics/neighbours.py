@@ -268,14 +268,14 @@ def tsne_divergence(
     if not 1 < perplexity < len(X) - 1:
         raise ValueError(
             f"perplexity is {perplexity}, X has {len(X)} rows. "
-            f"Write: a number above 1 and below {len(X) - 1}"
+            f"Write a number above 1 and below {len(X) - 1}."
         )
     precision, offset = _calibrated(X, perplexity)
     if not rescale:
         return float(_divergences(X, Z, precision, offset, np.ones(1))[0])
     spread = np.sqrt(2 * Z.var(axis=0, dtype=np.float64).sum())
     if not np.ptp(Z, axis=0).any():
-        raise ValueError("Z is constant and has no scale. Write: rescale=False")
+        raise ValueError("Z is constant and has no scale. Write rescale=False.")
     scales = SCALES / spread
     for _ in range(3):
         values = _divergences(X, Z, precision, offset, scales)
@@ -288,21 +288,21 @@ def tsne_divergence(
 def _check(X: np.ndarray, Z: np.ndarray) -> None:
     if len(X) != len(Z):
         raise ValueError(
-            f"X has {len(X)} rows, Z has {len(Z)}. Write: Z with the codes of the rows of X"
+            f"X has {len(X)} rows, Z has {len(Z)}. Pass Z with the codes of the rows of X."
         )
     for name, values in (("X", X), ("Z", Z)):
         if not np.isfinite(values).all():
             count = values.size - np.isfinite(values).sum()
             raise ValueError(
-                f"{name} holds {count} values that are not finite. Write: finite {name}"
+                f"{name} holds {count} values that are not finite. Pass finite {name}."
             )
 
 
 def _check_neighbours(n_neighbors: int, n_rows: int, most: int) -> None:
     if not 1 <= n_neighbors <= most:
         raise ValueError(
-            f"n_neighbors is {n_neighbors}, X has {n_rows} rows. Write: "
-            + (f"a whole number from 1 to {most}" if most >= 1 else "more rows")
+            f"n_neighbors is {n_neighbors}, X has {n_rows} rows. "
+            + (f"Write a whole number from 1 to {most}." if most >= 1 else "Pass more rows.")
         )
 
 

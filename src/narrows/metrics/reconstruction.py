@@ -103,7 +103,7 @@ class ExplainedVariance:
         if not np.array_equal(self.mean, other.mean, equal_nan=True):
             raise ValueError(
                 "other.mean differs from mean, so the sums cannot be added. "
-                "Write: ExplainedVariance(mean) with the training mean in every process"
+                "Write ExplainedVariance(mean) with the training mean in every process."
             )
         self.residual = self.residual + other.residual
         self.total += other.total
@@ -131,12 +131,12 @@ class ExplainedVariance:
         if target.shape[1:] != self.mean.shape:
             raise ValueError(
                 f"target has shape {target.shape}, mean has shape {self.mean.shape}. "
-                "Write: target of shape (row, feature), mean of shape (feature,)"
+                "Pass target of shape (row, feature), mean of shape (feature,)."
             )
         if prediction.shape[-2:] != target.shape:
             raise ValueError(
                 f"prediction has shape {prediction.shape}, target has shape {target.shape}. "
-                "Write: prediction of shape (..., row, feature)"
+                "Pass prediction of shape (..., row, feature)."
             )
 
 
@@ -229,7 +229,7 @@ def elbow(fve: Float[np.ndarray, "component"]) -> int:
     2
     """
     if not (len(fve) and np.isfinite(fve).all()):
-        raise ValueError(f"fve is {fve}. Write: finite numbers, one per number of components")
+        raise ValueError(f"fve is {fve}. Write finite numbers, one per number of components.")
     if len(fve) <= 2:
         return len(fve)
     curve = np.concatenate([[0.0], fve])

@@ -22,6 +22,7 @@ from narrows.metrics import _samples
 from narrows.metrics.anomaly import roc
 
 TIED = 1e-12
+_LEAF = 20
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def two_sample_auc(
     generated : array of shape (generated_row, *event)
         Generated rows.
     classifier : scikit-learn classifier, default=None
-        What learns; gradient boosting of histograms if not given. It is cloned.
+        What learns; gradient boosting of histograms if not given, with leaves of 20 rows, or of
+        half as many as a fold learns from of the smaller set. It is cloned.
     n_folds : int, default=2
         Number of folds, at least 2, each with 2 rows of either set or more.
     random_state : int, default=0
@@ -126,11 +128,19 @@ def two_sample_auc(
     most = min(len(rows), len(others)) // 2
     if not 2 <= n_folds <= most:
         raise ValueError(
-            f"n_folds is {n_folds}, real has {len(rows)} rows and generated {len(others)}. Write: "
-            + (f"a whole number from 2 to {most}" if most >= 2 else "at least 4 rows of each")
+            f"n_folds is {n_folds}, real has {len(rows)} rows and generated {len(others)}. "
+            + (
+                f"Write a whole number from 2 to {most}."
+                if most >= 2
+                else "Pass at least 4 rows of each."
+            )
         )
     if classifier is None:
-        classifier = HistGradientBoostingClassifier(random_state=random_state)
+        learnt = min(len(rows), len(others)) * (n_folds - 1) // n_folds
+        fewest = max(1, min(_LEAF, learnt // 2))  # so that few rows can be split at all
+        classifier = HistGradientBoostingClassifier(
+            min_samples_leaf=fewest, random_state=random_state
+        )
     X, y = np.vstack([rows, others]), np.repeat([0, 1], [len(rows), len(others)])
     splits = StratifiedKFold(n_folds, shuffle=True, random_state=random_state).split(X, y)
     areas, errors, z = np.empty((3, n_folds))
@@ -232,7 +242,7 @@ def mmd(
     """
     rows, others = _samples.both(real, generated, least=2)
     if n_permutations < 1:
-        raise ValueError(f"n_permutations is {n_permutations}. Write: 1 or more")
+        raise ValueError(f"n_permutations is {n_permutations}. Write 1 or more.")
     distances = pdist(np.vstack([rows, others]))
     sigma = _bandwidth(distances, bandwidth)
     # A constant on all pairs cancels: less 1, a kernel near 1 keeps its digits.
@@ -252,7 +262,7 @@ def _scores(classifier: Any, X: np.ndarray) -> np.ndarray:
     if hasattr(classifier, "predict_proba"):
         return np.asarray(classifier.predict_proba(X)[:, 1])
     raise ValueError(
-        f"classifier is {classifier!r}. Write: a classifier with decision_function or predict_proba"
+        f"classifier is {classifier!r}. Pass a classifier with decision_function or predict_proba."
     )
 
 
@@ -270,11 +280,11 @@ def _bandwidth(distances: np.ndarray, bandwidth: float | None) -> float:
         if median == 0:
             raise ValueError(
                 "the median distance between rows is 0, so that it is no bandwidth. "
-                "Write: bandwidth=1.0, or another number in the unit of the rows"
+                "Write bandwidth=1.0, or another number in the unit of the rows."
             )
         return median
     if not 0 < bandwidth < np.inf:
-        raise ValueError(f"bandwidth is {bandwidth}. Write: a finite number above 0")
+        raise ValueError(f"bandwidth is {bandwidth}. Write a finite number above 0.")
     return float(bandwidth)
 
 

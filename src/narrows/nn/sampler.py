@@ -4,10 +4,11 @@ A sampler needs no density. It draws codes of K components, circular ones as ang
 each restart from its own generator.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from narrows.nn.code import Layout
 from narrows.parts import Part
 
 Codes = Float[Tensor, "row component"]
+Normal = Float[Tensor, "row normal"]
+Uniform = Float[Tensor, "row uniform"]
 
 
 class Sampler(Part, ABC):
@@ -39,6 +42,17 @@ class Sampler(Part, ABC):
         return layout.features(torch.stack(codes))
 
 
+@runtime_checkable
+class MadeOfNoise(Protocol):
+    """A sampler whose codes are functions of normal and uniform numbers, as graphs need them."""
+
+    def sizes(self, n_components: int) -> tuple[int, int]:
+        """Return how many standard normal numbers, and how many from 0 to 1, make a code."""
+
+    def made(self, normal: Normal, uniform: Uniform) -> Codes:
+        """Return the codes that numbers make."""
+
+
 class NormalSampler(Sampler):
     """Independent components of mean 0 and variance 1.
 
@@ -51,6 +65,12 @@ class NormalSampler(Sampler):
 
     def check(self, n_components: int) -> None:
         """Accept any number of components."""
+
+    def sizes(self, n_components: int) -> tuple[int, int]:
+        return n_components, 0
+
+    def made(self, normal: Normal, uniform: Uniform) -> Codes:
+        return normal
 
     def __call__(self, n: int, n_components: int, generator: torch.Generator) -> Codes:
         return _normal(n, n_components, generator)
@@ -99,14 +119,24 @@ class MixtureSampler(Sampler):
                 f"n_components={n_components}. Write n_components=2, or prior='normal'."
             )
 
+    def sizes(self, n_components: int) -> tuple[int, int]:
+        return n_components, 1
+
+    def made(self, normal: Normal, uniform: Uniform) -> Codes:
+        member = (uniform[:, 0] * self.n_members).floor().clamp_max(self.n_members - 1)
+        return self._around(member, normal)
+
     def __call__(self, n: int, n_components: int, generator: torch.Generator) -> Codes:
         where = generator.device
         member = torch.randint(self.n_members, (n,), generator=generator, device=where)
+        return self._around(member, _normal(n, n_components, generator))
+
+    def _around(self, member: Tensor, normal: Normal) -> Codes:
+        """Return codes of members, off their means by normal numbers."""
         angle = member * (2 * math.pi / self.n_members)
-        codes = self.width * _normal(n, n_components, generator)
-        codes[:, 0] += self.radius * angle.cos()
-        codes[:, 1] += self.radius * angle.sin()
-        return codes
+        codes = self.width * normal
+        on_circle = self.radius * torch.stack([angle.cos(), angle.sin()], 1)
+        return torch.cat([codes[:, :2] + on_circle, codes[:, 2:]], 1)
 
 
 class UniformSampler(Sampler):
@@ -135,9 +165,15 @@ class UniformSampler(Sampler):
                 " Write UniformSampler(-1.0, 1.0)."
             )
 
+    def sizes(self, n_components: int) -> tuple[int, int]:
+        return 0, n_components
+
+    def made(self, normal: Normal, uniform: Uniform) -> Codes:
+        return self.low + (self.high - self.low) * uniform
+
     def __call__(self, n: int, n_components: int, generator: torch.Generator) -> Codes:
         draw = torch.rand(n, n_components, generator=generator, device=generator.device)
-        return self.low + (self.high - self.low) * draw
+        return self.made(draw[:, :0], draw)
 
 
 class RingSampler(Sampler):
@@ -166,9 +202,16 @@ class RingSampler(Sampler):
     def check(self, n_components: int) -> None:
         _check_shell(self, self.radius, self.width)
 
+    def sizes(self, n_components: int) -> tuple[int, int]:
+        return n_components + 1, 0
+
+    def made(self, normal: Normal, uniform: Uniform) -> Codes:
+        direction = torch.nn.functional.normalize(normal[:, :-1], dim=1)
+        return direction * (self.radius + self.width * normal[:, -1:])
+
     def __call__(self, n: int, n_components: int, generator: torch.Generator) -> Codes:
-        direction = torch.nn.functional.normalize(_normal(n, n_components, generator), dim=1)
-        return direction * (self.radius + self.width * _normal(n, 1, generator))
+        parts = [_normal(n, size, generator) for size in (n_components, 1)]
+        return self.made(torch.cat(parts, 1), parts[0][:, :0])
 
 
 class CustomSampler(Sampler):
@@ -195,6 +238,16 @@ class CustomSampler(Sampler):
         self.function = function
 
     def check(self, n_components: int) -> None:
+        try:
+            inspect.signature(self.function).bind(5, None)
+        except TypeError:
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            raise TypeError(
+                f"The prior {name} does not take a number and a numpy Generator. Write "
+                f"lambda n, rng: rng.normal(size=(n, {n_components})), say."
+            ) from None
+        except ValueError:  # built-in functions have no signature
+            pass
         self(5, n_components, torch.Generator().manual_seed(0))
 
     def __call__(self, n: int, n_components: int, generator: torch.Generator) -> Codes:

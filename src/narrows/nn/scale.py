@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from narrows._types import Array
 
+_AT_ONCE = 2**20  # numbers whose moments are computed together: temporaries are several times that
 SCALES = ("auto", "standard", "channel", "global", "none")
 
 
@@ -82,21 +83,25 @@ class Moments:
 
     def update(self, x: Array, weight: Array | None) -> None:
         """Add rows (Chan, Golub & LeVeque 1983, 10.1080/00031305.1983.10483115)."""
-        rows = x.astype(np.float64)
-        w = np.ones((len(rows), 1)) if weight is None else weight.astype(np.float64)[:, None]
-        seen = np.isfinite(rows)
-        mass = (w * seen).sum(0)
-        safe = np.where(mass > 0, mass, 1)
-        shift = np.where(seen, rows, 0)
-        mean = (w * shift).sum(0) / safe
-        squares = (w * np.where(seen, rows - mean, 0) ** 2).sum(0)
-        total = np.where(self.weight + mass > 0, self.weight + mass, 1)
-        delta = mean - self.mean
-        self.squares += squares + delta**2 * self.weight * mass / total
-        self.mean = self.mean + delta * mass / total
-        self.weight = self.weight + mass
-        self.low = np.fmin(self.low, np.where(seen, rows, np.inf).min(0, initial=np.inf))
-        self.high = np.fmax(self.high, np.where(seen, rows, -np.inf).max(0, initial=-np.inf))
+        w = None if weight is None else weight.astype(np.float64)[:, None]
+        n_values = x.shape[1]
+        n_parts = min(-(-x.size // _AT_ONCE), n_values // 2) or 1
+        borders = [n_values * part // n_parts for part in range(n_parts + 1)]
+        for values in map(slice, borders[:-1], borders[1:]):
+            self._add(values, *_sums(x[:, values].astype(np.float64), w))
+
+    def _add(
+        self, values: slice, mass: Array, mean: Array, squares: Array, low: Array, high: Array
+    ) -> None:
+        """Add the moments of some values of rows."""
+        before = self.weight[values]
+        total = np.where(before + mass > 0, before + mass, 1)
+        delta = mean - self.mean[values]
+        self.squares[values] += squares + delta**2 * before * mass / total
+        self.mean[values] = self.mean[values] + delta * mass / total
+        self.weight[values] = before + mass
+        self.low[values] = np.fmin(self.low[values], low)
+        self.high[values] = np.fmax(self.high[values], high)
 
     @property
     def variance(self) -> Array:
@@ -107,6 +112,24 @@ class Moments:
     def constant(self) -> Array:
         """Which values do not vary."""
         return ~(self.high > self.low)
+
+
+def _sums(rows: Array, w: Array | None) -> tuple[Array, Array, Array, Array, Array]:
+    """Return weight, mean, sum of squared distances from it, lowest and highest of each value."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = rows.sum(0)
+    if w is None and len(rows) and np.isfinite(total).all():  # the same to the bit, and faster
+        mean = total / len(rows)
+        squares = np.square(rows - mean).sum(0)
+        return np.full_like(total, len(rows)), mean, squares, rows.min(0), rows.max(0)
+    w = np.ones((len(rows), 1)) if w is None else w
+    seen = np.isfinite(rows)
+    mass = (w * seen).sum(0)
+    mean = (w * np.where(seen, rows, 0)).sum(0) / np.where(mass > 0, mass, 1)
+    squares = (w * np.where(seen, rows - mean, 0) ** 2).sum(0)
+    low = np.where(seen, rows, np.inf).min(0, initial=np.inf)
+    high = np.where(seen, rows, -np.inf).max(0, initial=-np.inf)
+    return mass, mean, squares, low, high
 
 
 def moments(chunks: Iterable[tuple[Array, Array | None]], n_values: int) -> Moments:

@@ -216,20 +216,21 @@ class Normal(Likelihood):
         return "none"
 
     def loss(self, target: Entries, output: Entries, log_width: Tensor | None) -> Entries:
-        s = self._log_width(output, log_width)
+        s = self.log_width(output, log_width)
         return 0.5 * ((target - output) * torch.exp(-s)).square() + s + 0.5 * math.log(2 * math.pi)
 
     def saturated(self, target: Entries, log_width: Tensor | None) -> Entries:
         return self.loss(target, target, log_width)
 
     def draw(self, output: Entries, log_width: Tensor | None, generators: Generators) -> Entries:
-        s = self._log_width(output, log_width)
+        s = self.log_width(output, log_width)
         return output + torch.exp(s) * _noise(torch.randn, output, generators)
 
     def check(self, target: Array) -> None:
         """Accept all real values."""
 
-    def _log_width(self, output: Tensor, log_width: Tensor | None) -> Tensor:
+    def log_width(self, output: Tensor, log_width: Tensor | None) -> Tensor:
+        """Return ln σ: as it was learned, or as it is set."""
         if not isinstance(self.noise, str):
             return output.new_tensor(math.log(self.noise))
         return output.new_zeros(()) if log_width is None else log_width.clamp_min(_NARROWEST)

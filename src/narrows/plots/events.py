@@ -298,7 +298,7 @@ def _unflatten(events: np.ndarray, event_shape: Shape, n_leading: int) -> np.nda
     if np.prod(event) != np.prod(event_shape):
         raise ValueError(
             f"event_shape is {tuple(event_shape)}, an event holds {np.prod(event)} values. "
-            "Write: a shape of as many values"
+            "Pass a shape of as many values."
         )
     return events.reshape(*leading, *event_shape)
 

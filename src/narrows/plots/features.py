@@ -186,7 +186,7 @@ def _feature_names(names: Sequence[str] | None, n: int) -> list[str]:
     if names is None:
         return [f"column {j}" for j in range(n)]
     if len(names) != n:
-        raise ValueError(f"feature_names is {list(names)}. Write: {n} names")
+        raise ValueError(f"feature_names is {list(names)}. Pass {n} names.")
     return list(names)
 
 

@@ -156,5 +156,5 @@ def component_names(names: Sequence[str] | None, n_components: int) -> list[str]
     if names is None:
         return [f"component {k + 1}" for k in range(n_components)]
     if len(names) != n_components:
-        raise ValueError(f"names is {list(names)}. Write: {n_components} names")
+        raise ValueError(f"names is {list(names)}. Pass {n_components} names.")
     return list(names)

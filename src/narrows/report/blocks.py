@@ -98,6 +98,17 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}".replace("-", "−") if np.isfinite(value) else "–"
 
 
+def words(cell: object) -> bool:
+    """Tell a cell of words, which stands at the left, from one of numbers.
+
+    Examples
+    --------
+    >>> [words(cell) for cell in ("0.5 where it cannot tell", "yes", "1.2e−05", "8 × 8")]
+    [True, True, False, False]
+    """
+    return isinstance(cell, str) and sum(map(str.isalpha, cell)) > 1
+
+
 def share(value: float) -> str:
     """Return a fraction to three decimals; a dash if there is none."""
     text = f"{value:.3f}".replace("-0.000", "0.000").replace("-", "−")

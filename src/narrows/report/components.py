@@ -25,18 +25,20 @@ def scree(s: Subject, pca: Float[np.ndarray, " level"] | None) -> Section:
     fve = s.fve.astype(np.float64)
     name = type(s.estimator).__name__
     found: list[Block] = []
-    if s.ranked:
+    if s.ranked and len(fve[s.used]) > 1:
         spread = fve.std(axis=0, ddof=1) if len(fve) > 1 else None
         reference = pca if s.gaussian else None
         ax = plots.scree(fve[s.used], spread, reference, elbow=s.elbow)
         found.append(blocks.figure(ax, "scree", "FVE against components", _scree_caption(s)))
-    if pca is not None and not (s.ranked and s.gaussian):
+    if s.n_components == 1:
+        found.append(Text("One component is one figure, which stands above.", True))
+    elif pca is not None and not (s.ranked and s.gaussian):
         one = fve[s.used] if s.gaussian else squared_fve(s)
         curve = one if s.ranked else np.append(np.full(s.n_components - 1, np.nan), one)
         ax = plots.comparison({"PCA": pca, name: curve}, np.arange(1, s.n_components + 1))
         caption = "Held-out FVE in squared error, the model's beside that of PCA."
         found.append(blocks.figure(ax, "comparison", "FVE beside PCA", caption))
-    if not s.ranked:
+    if not s.ranked and s.n_components > 1:
         why = "Nothing ranks the components, so the model has one figure, that of all of them."
         found.append(Text(f"{why} HierarchicalAutoencoder gives one for each.", True))
     if s.no_pca:

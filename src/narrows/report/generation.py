@@ -9,6 +9,7 @@ import numpy as np
 from narrows import plots
 from narrows.data.views import Rows
 from narrows.estimators._bound import PriorGap
+from narrows.estimators._checks import sampler_of
 from narrows.metrics import generative_precision_recall, two_sample_auc
 from narrows.report import blocks
 from narrows.report.blocks import Block, Section, Table, Text, number, share
@@ -21,20 +22,58 @@ _N_SAMPLES = 100
 
 
 def generation(s: Subject, random_state: int) -> Section | None:
-    """Show the bound by its terms, which components are active, and samples beside the rows."""
-    if not hasattr(s.estimator, "elbo"):
+    """Show how a model with a prior fits it, and samples beside the rows.
+
+    Of a distribution of codes, the bound by its terms and which components are active; of codes
+    against a critic, what that tells and the test of the prior.
+    """
+    bounded, contested = (hasattr(s.estimator, name) for name in ("elbo", "critic_accuracy"))
+    if not bounded and not contested:
         return None
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.permutation(len(s.rows))[:MAX_ROWS])
     rows = Rows(s.rows, chosen)
     targets = None if s.target is None else Rows(s.targets, chosen)
-    found: list[Block] = [_bound(s, rows, targets, random_state), _components(s, rows, targets)]
+    found: list[Block] = []
+    if bounded:
+        found += [_bound(s, rows, targets, random_state), _components(s, rows, targets)]
+    else:
+        found += _contest(s, rows, random_state)
     found.extend(_samples(s, Rows(s.targets, chosen), random_state))
-    return Section("generation", "Likelihood and samples", found)
+    title = "Likelihood and samples" if bounded else "Prior and samples"
+    return Section("generation", title, found)
 
 
-def _bound(s: Subject, rows: Any, targets: Any, random_state: int) -> Table:
-    bound = s.estimator.elbo(rows, target=targets)
+def _contest(s: Subject, rows: Any, random_state: int) -> list[Block]:
+    """Say what the critic tells, and draw codes beside the prior."""
+    estimator = s.estimator
+    sampler = sampler_of(estimator)
+    accuracy = estimator.critic_accuracy(rows, random_state=random_state)
+    lines = [
+        ["prior", repr(sampler), "what codes are to follow"],
+        ["critic's accuracy", share(accuracy), "0.5 where it cannot tell codes from draws"],
+    ]
+    if len(rows) > 1:
+        test = estimator.prior_test(rows, random_state=random_state)
+        lines.append(["p-value of the prior", number(test.p_value, 2), "small: codes miss it"])
+    note = f"{len(rows)} held-out rows, and as many draws of the prior."
+    codes = estimator._angles(rows)
+    features = estimator._draws(len(codes), np.random.SeedSequence(random_state))
+    draws = estimator._model.blueprint.layout.angles(features).numpy()
+    both, kinds = np.vstack([codes, draws]), np.repeat(["codes", "prior"], len(codes))
+    picture = plots.code_scatter(both, kinds, s.circular, s.names)
+    caption = "Codes of held-out rows and draws of the prior, which codes are to follow."
+    return [
+        Table(["figure", "value", "meaning"], lines, note),
+        blocks.figure(picture, "prior", "Codes and draws of the prior", caption),
+    ]
+
+
+def _bound(s: Subject, rows: Any, targets: Any, random_state: int) -> Block:
+    try:
+        bound = s.estimator.elbo(rows, target=targets)
+    except ValueError as error:
+        return Text(f"There is no bound. {error}", True)
     values = {
         "reconstruction": bound.reconstruction,
         "divergence": bound.divergence,

@@ -16,7 +16,7 @@ from narrows._types import Array, PathLike
 from narrows.data.source import Source
 from narrows.estimators._base import BaseAutoencoder
 from narrows.report import components, generation, quality, summary
-from narrows.report.blocks import Section, drawable
+from narrows.report.blocks import Section, drawable, words
 from narrows.report.subject import Subject, linear_fve
 
 
@@ -178,6 +178,7 @@ def _render(title: str, found: Sequence[Section]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.tests["words"] = words
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     template = environment.from_string(source)
     return template.render(title=title, sections=found, now=now, version=__version__)

@@ -1,0 +1,86 @@
+"""Whether rows are read into memory for a fit or streamed, and which of them train."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from narrows._types import Array
+from narrows.data.memory import available
+from narrows.data.protocol import in_memory
+from narrows.data.streamed import Blocks, blocks_of
+from narrows.engine.training import Training
+from narrows.estimators import _rows
+
+_SHARE = 0.5  # of the memory that is left, which scaled rows may take
+
+
+def row_bytes(given: _rows.Given, dtype: torch.dtype) -> int:
+    """Return the size of a scaled row with its target."""
+    n_values = math.prod(given.rows.shape)
+    if given.targets is not given.rows:
+        n_values += math.prod(given.targets.shape)
+    return n_values * dtype.itemsize
+
+
+def streams(given: _rows.Given, training: Training, dtype: torch.dtype) -> bool:
+    """Return whether rows are read from where they lie while a model is trained on them."""
+    if training.stream != "auto":
+        return bool(training.stream)
+    if in_memory(given.rows) and in_memory(given.targets):
+        return False
+    return len(given.rows) * row_bytes(given, dtype) > _SHARE * available()
+
+
+def part_of(
+    given: _rows.Given, weight: Array | None, training: Training, dtype: torch.dtype
+) -> Array | Blocks:
+    """Return all rows with a weight: as blocks where they are streamed, else their numbers."""
+    if streams(given, training, dtype):
+        return blocks_of(given.rows, row_bytes(given, dtype), weight)
+    return np.arange(len(given.rows)) if weight is None else np.flatnonzero(weight)
+
+
+def divided(
+    given: _rows.Given,
+    weight: Array | None,
+    groups: Any,
+    training: Training,
+    dtype: torch.dtype,
+    seed: np.random.SeedSequence,
+    all_train: bool,
+) -> tuple[Array | Blocks, Array | Blocks]:
+    """Return which rows train and which validate, of those with a weight.
+
+    Of rows that are streamed, whole blocks validate.
+
+    Parameters
+    ----------
+    all_train : bool
+        Whether validation rows are given from elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If groups are to be kept together, of rows that are streamed.
+    """
+    if not streams(given, training, dtype):
+        return _rows.divided(given.rows, weight, groups, training, seed, all_train)
+    _rows.check_groups(groups, len(given.rows), training)
+    fraction = 0 if all_train else training.validation_fraction
+    if training.split == "groups" and fraction:
+        raise ValueError(
+            "Rows that are streamed are held out in blocks, which split groups. Pass "
+            "validation=, rows of other groups, or write Training(stream=False)."
+        )
+    blocks = blocks_of(given.rows, row_bytes(given, dtype), weight)
+    how = training.split if fraction else "random"
+    return blocks.split(fraction, how, np.random.default_rng(seed))
+
+
+def weight_of(weight: Array, part: Array | Blocks) -> float:
+    """Return the sum of the weights of some rows."""
+    if isinstance(part, Blocks):
+        return float(sum(weight[start:stop].sum() for start, stop in part.ranges()))
+    return float(weight[part].sum())
