@@ -19,7 +19,7 @@ import narrows
 from narrows import Dense, SemiSupervisedVAE, Training, VariationalAutoencoder
 
 ROWS, SEED = 60_000, 0
-DRAWS = {100: range(2, 7), 1000: range(2, 6)}  # settings were chosen with draws 0 and 1
+DRAWS = range(2, 7)  # settings were chosen with draws 0 and 1
 PIXELS = {"likelihood": "bernoulli", "scale": "none"}
 FEATURES = {
     **PIXELS,
@@ -98,7 +98,7 @@ def make(cases=CASES, n_rows=ROWS):
             key = {**features, "rows": n_rows}
             path, first = once("features", key, partial(learned, features, n_rows))
         found = []
-        for draw in DRAWS[n_labels]:
+        for draw in DRAWS:
             key = {**settings, "features": features, "labels": n_labels, "rows": n_rows}
             run = partial(accuracy, settings, path, n_labels, n_rows, draw)
             found.append(once(name, {**key, "draw": draw}, run))
@@ -117,7 +117,9 @@ NOTE = (
     "for all draws; M2 has one hidden layer in each network, of 500 units on codes and 256 on "
     "pixels, and sums over the two likeliest classes of each row. The last weights are kept: no "
     "row chooses epochs. The settings of M2 were chosen with two further draws of 100 labels, by "
-    "the accuracy on the test digits. Minutes are those of M1 and, the median, of one M2; one "
+    "the accuracy on the test digits. Codes were drawn once an epoch; since then they are drawn in "
+    "each step, which changes nothing (1000 labels, 30 epochs, held-out training digits: 96.86 and "
+    "96.84). Minutes are those of M1 and, the median, of one M2; one "
     "thread. Published: Kingma, Rezende, Mohamed & Welling 2014."
 )
 
