@@ -131,7 +131,7 @@ def test_each_phase_moves_its_own_parameters_alone(contest):
     moved = []
     for player in players_of(phases, 2, Training(optimizer="sgd"), 0.1):
         before = {name: tensor.clone() for name, tensor in model.named_parameters()}
-        player.step(player.phase.terms(Batch(x, x)), 1.0)
+        player.step(Batch(x, x), 1.0)
         changed = {n for n, tensor in model.named_parameters() if (tensor != before[n]).any()}
         moved.append({name.partition(".")[0] for name in changed})
     assert moved == [{"encoder", "decoder"}, {"critic"}, {"encoder"}]
@@ -147,7 +147,7 @@ def test_a_step_is_that_of_three_optimisers(contest, optimizer):
     phases = adversarial.phases(ours, critic, 0.1, contest.generators)
     training = Training(optimizer=optimizer)
     for player in players_of(phases, 2, training, 0.1):
-        player.step(player.phase.terms(batch), 1.0)
+        player.step(batch, 1.0)
     rival = adversarial.Contest(theirs, critic.sampler, contest.generators)
     encoder, judge = [*theirs.encoder.parameters()], [*theirs.critic.parameters()]
     steps = [

@@ -165,7 +165,7 @@ def test_each_phase_moves_its_own_parameters_alone():
     moved = []
     for player in players_of(phases, 2, Training(optimizer="sgd"), 0.1):
         before = {name: tensor.clone() for name, tensor in model.named_parameters()}
-        player.step(player.phase.terms(PAIR), 1.0)
+        player.step(PAIR, 1.0)
         changed = {n for n, tensor in model.named_parameters() if (tensor != before[n]).any()}
         moved.append({name.removeprefix("model.").partition(".")[0] for name in changed})
     assert moved == [
@@ -195,7 +195,7 @@ def test_a_step_is_that_of_four_optimisers():
     theirs = copy.deepcopy(ours)
     phases = ours.phases(0.1, generators())
     for player in players_of(phases, 1, Training(optimizer="sgd"), 0.1):
-        player.step(player.phase.terms(PAIR), 1.0)
+        player.step(PAIR, 1.0)
     game = contest(theirs)
     inner = theirs.model
     encoder, classifier = [*inner.encoder.parameters()], [*theirs.classifier.parameters()]

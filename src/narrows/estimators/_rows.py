@@ -22,6 +22,7 @@ from narrows.objective.likelihoods import Likelihood
 
 CHUNK = 8192
 _READ = 2**25  # bytes read at a time
+_SCALED, _FEWEST = 2**17, 256  # values scaled at a time, which stay in the cache; rows, at least
 
 
 class Given(NamedTuple):
@@ -180,7 +181,7 @@ class Check:
             For what is not allowed; it says how many entries there are, and where the first is.
         """
         found = False
-        if block.dtype.kind == "f" and not np.isfinite(block.sum(dtype=np.float64)):
+        if block.dtype.kind == "f" and not _sum_is_finite(block):
             found = self._look(start, block)
         if self.likelihood is not None:
             self.likelihood.check(block)
@@ -212,6 +213,12 @@ class Check:
         raise ValueError(
             f"{self.name} has {what}: {count}, the first in row {start + row}, {where}. {remedy}"
         )
+
+
+def _sum_is_finite(block: Array) -> bool:
+    """Return False if an entry is not finite, or large ones overflow, which has to be seen."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(block.sum()))
 
 
 def check_finite(
@@ -251,11 +258,13 @@ def scaled_blocks(
     if n_values != len(scale.centre):
         scale = scale.repeated(n_values)
         fill = None if fill is None else np.resize(fill, n_values)
+    size = max(_FEWEST, _SCALED // n_values)
     for _, block in chunks(rows):
-        out, seen = scale.apply(block, dtype), None
-        if fill is not None:
-            out, seen = _filled(out, scale, fill)
-        yield ended(out, seen, rows.shape[0]) if sequential else out
+        for start in range(0, len(block), size):
+            out, seen = scale.apply(block[start : start + size], dtype), None
+            if fill is not None:
+                out, seen = _filled(out, scale, fill)
+            yield ended(out, seen, rows.shape[0]) if sequential else out
 
 
 def ended(

@@ -142,7 +142,8 @@ class KLSparsity(Penalty):
 
     def __call__(self, record: Record) -> Float[Tensor, " restart"]:
         units = self.activations(record)
-        if units.detach().amin() < 0 or units.detach().amax() > 1:
+        # Before the first step and after each epoch, so that steps do not wait for it
+        if not torch.is_grad_enabled() and (units.amin() < 0 or units.amax() > 1):
             raise ValueError(
                 "KLSparsity needs units between 0 and 1, but they range from "
                 f"{float(units.min()):.3g} to {float(units.max()):.3g}. Write "
