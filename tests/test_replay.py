@@ -9,7 +9,9 @@ from helpers import quick, table
 from narrows import (
     AdversarialAutoencoder,
     Autoencoder,
+    DenoisingAutoencoder,
     Gaussian,
+    Mixed,
     Revival,
     Training,
     VariationalAutoencoder,
@@ -88,13 +90,24 @@ def cross(n, rng):
     return rng.normal(size=(n, 2))
 
 
+def bent(x):
+    return torch.where(x > 0, x, 0.1 * x)
+
+
+def noisy(x, generator):
+    return x + 0.1 * torch.randn(x.shape, generator=generator)
+
+
 @pytest.mark.parametrize(
     "estimator",
     [
         Autoencoder(2, likelihood=Own(), **quick()),
+        Autoencoder(2, likelihood=Mixed([(Own(), [0])]), **quick()),
+        Autoencoder(2, activation=bent, **quick()),
+        DenoisingAutoencoder(2, corruption=noisy, **quick()),
         AdversarialAutoencoder(2, prior=cross, **quick()),
     ],
-    ids=["part", "prior"],
+    ids=["part", "part within", "activation", "corruption", "prior"],
 )
 def test_what_may_change_from_step_to_step_is_not_recorded(estimator, monkeypatch):
     assert not trained(estimator, table(), monkeypatch, 2)[1]
@@ -140,10 +153,27 @@ def test_gradients_of_second_order_and_several_uses_are_written_once_each():
         assert torch.equal(place, wanted)
 
 
+def test_one_gradient_of_two_parameters_is_written_to_both():
+    a, b = (torch.zeros(2, requires_grad=True) for _ in range(2))
+    x, places = torch.tensor([1.0, 2.0]), [torch.empty(2), torch.empty(2)]
+
+    def function(x):
+        return Found([], torch.autograd.grad(((a + b) * x).sum(), [a, b]))
+
+    _, replay = record(lambda: function(x), [x], places)
+    replay(3 * x)
+    assert all(torch.equal(place, 3 * x) for place in places)
+
+
 @pytest.mark.parametrize(
     "function",
-    [lambda x: x * x.sum().item(), lambda x: x[x > 0], lambda x: x.nonzero()],
-    ids=["item", "mask", "nonzero"],
+    [
+        lambda x: x * x.sum().item(),
+        lambda x: x[x > 0],
+        lambda x: x.nonzero(),
+        lambda x: torch.searchsorted(x.sort().values, x, sorter=x.argsort()),
+    ],
+    ids=["item", "mask", "nonzero", "named"],
 )
 def test_what_depends_on_values_has_no_replay(function):
     x = torch.tensor([1.0, -1.0])

@@ -506,8 +506,8 @@ def test_files_are_streamed_where_memory_is_short(tmp_path, monkeypatch):
     X = table().astype(np.float32)
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    for n_bytes, expected in ((2 * X.nbytes, False), (2 * X.nbytes - 1, True)):
-        monkeypatch.setattr(_streaming, "available", lambda n=n_bytes: n)
+    for n_bytes, expected in ((4 * X.nbytes, False), (4 * X.nbytes - 1, True)):
+        monkeypatch.setattr(_streaming, "capacity", lambda n=n_bytes: n)
         for rows, streams in ((tmp_path / "x.npy", expected), (mapped, expected), (X, False)):
             model = Autoencoder(2, **quick(max_epochs=1)).fit(rows)
             assert isinstance(model._held, Blocks) is streams
@@ -527,35 +527,30 @@ GROUP1 = "sys/fs/cgroup/memory/a"
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, 1024 * 1000),
-        ({"proc/self/cgroup": "0::/a/b\n", f"{GROUP2}/memory.max": "max\n"}, 1024 * 1000),
+        ({}, 1024 * 9000),
+        ({"proc/self/cgroup": "0::/a/b\n", f"{GROUP2}/memory.max": "max\n"}, 1024 * 9000),
         (
             {
                 "proc/self/cgroup": "0::/a/b\n",
                 f"{GROUP2}/memory.max": "max\n",
                 "sys/fs/cgroup/a/memory.max": "5000\n",
-                "sys/fs/cgroup/a/memory.current": "4000\n",
-                "sys/fs/cgroup/a/memory.stat": "anon 3000\nactive_file 200\ninactive_file 300\n",
             },
-            1500,
+            5000,
         ),
         (
             {
                 "proc/self/cgroup": "7:cpu,cpuacct:/a\n4:memory:/a\n",
                 f"{GROUP1}/memory.limit_in_bytes": "6000\n",
-                f"{GROUP1}/memory.usage_in_bytes": "4000\n",
-                f"{GROUP1}/memory.stat": "total_inactive_file 100\n",
                 "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-                "sys/fs/cgroup/memory/memory.usage_in_bytes": "4000\n",
             },
-            2100,
+            6000,
         ),
     ],
     ids=["machine", "no limit", "version 2", "version 1"],
 )
 def test_the_tightest_limit_counts(files, expected, tmp_path):
     tree(tmp_path, {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 1000 kB\n", **files})
-    assert memory.available(tmp_path) == expected
+    assert memory.capacity(tmp_path) == expected
 
 
 @pytest.mark.parametrize(("kind", "name"), [("AS", "VmSize"), ("DATA", "VmData")])
@@ -563,6 +558,6 @@ def test_limits_of_the_process_count(kind, name, tmp_path, monkeypatch):
     own = resource.getrlimit
     limits = {getattr(resource, f"RLIMIT_{kind}"): (900_000, 900_000)}
     monkeypatch.setattr(resource, "getrlimit", lambda which: limits.get(which) or own(which))
-    meminfo = "MemAvailable: 1000 kB\n"
+    meminfo = "MemTotal: 1000 kB\n"
     tree(tmp_path, {"proc/meminfo": meminfo, "proc/self/status": f"{name}:\t 100 kB\n"})
-    assert memory.available(tmp_path) == 900_000 - 102_400
+    assert memory.capacity(tmp_path) == 900_000 - 102_400

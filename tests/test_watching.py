@@ -319,6 +319,38 @@ def of_board(folder: Path, name: str) -> dict[int, float]:
     return {event.step: event.value for event in events.Scalars(name)}
 
 
+class Failing(Watcher):
+    """Fails at the beginning, or at the end."""
+
+    def __init__(self, when):
+        self.when = when
+
+    def begin(self, start):
+        if self.when == "begin":
+            raise OSError("no room")
+
+    def __call__(self, epoch):
+        return None
+
+    def end(self, end):
+        raise OSError("no room")
+
+
+def test_a_watcher_that_fails_at_the_end_leaves_the_fit_and_the_others():
+    callbacks = [Failing("end"), JsonLog("run.jsonl")]
+    with pytest.warns(UserWarning, match=r"Failing\(when='end'\) did not end: no room"):
+        model = Autoencoder(**quick(callbacks=callbacks)).fit(table())
+    assert lines()[-1]["reason"] == "max_epochs"
+    assert model.n_iter_ == 5
+
+
+def test_a_watcher_that_cannot_begin_ends_the_fit_and_the_others_hear_of_it():
+    callbacks = [JsonLog("run.jsonl"), Failing("begin")]
+    with pytest.raises(OSError, match="no room"):
+        Autoencoder(**quick(callbacks=callbacks)).fit(table())
+    assert lines()[-1]["reason"] == "OSError: no room"
+
+
 def test_tensorboard_holds_the_history_and_goes_on():
     pytest.importorskip("tensorboard", reason="needs narrows[track]")
     X, checkpoint = table(), Checkpoint("run", minutes=None, epochs=2)

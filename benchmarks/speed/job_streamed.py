@@ -26,10 +26,11 @@ class Stopwatch:
         self.n_steps, self.times, self.own = n_steps, [], Player.step
 
     def __call__(self, player, *arguments):
-        self.own(player, *arguments)
+        losses = self.own(player, *arguments)
         self.times.append(time.perf_counter())
         if len(self.times) > WARM + self.n_steps:
             raise KeyboardInterrupt
+        return losses
 
     @property
     def seconds(self):

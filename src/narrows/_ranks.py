@@ -271,6 +271,12 @@ def local_number() -> int:
     return number() if known is None else int(known)
 
 
+def n_local() -> int:
+    """Return how many processes share this machine."""
+    known = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("SLURM_NTASKS_PER_NODE"))
+    return 1 if size() == 1 else int(known) if known and known.isdecimal() else size()
+
+
 @contextmanager
 def fitting() -> Iterator[None]:
     """Fit together within: an error in the data of one process is one of all, not a deadlock."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from narrows.corruption import Corruption
+from narrows.nn.activation import ACTIVATIONS
 from narrows.nn.architecture import Architecture, Sizes
 from narrows.nn.code import Code, Layout
 from narrows.nn.critic import Critic
@@ -103,10 +104,27 @@ class Blueprint:
         """Whether all training steps take the same operations, given the shapes of rows."""
         axes = (self.architecture, self.code, self.ordering, self.likelihood, self.prior)
         parts: list[Any] = [p for p in (*axes, self.critic, *self.penalties) if p is not None]
-        parts += [own for part in parts for own in part.get_params().values()]
-        return all(part.repeats for part in parts if isinstance(part, Part))
+        return repeats(parts)
 
     @property
     def trained_names(self) -> tuple[str, ...]:
         """Names of the terms that training reports: those of a contest with a critic as well."""
         return (*self.term_names, *(() if self.critic is None else ("critic", "adversarial")))
+
+
+def repeats(setting: Any) -> bool:
+    """Return whether a part, with all it holds, takes the same operations in each training step.
+
+    A function of one's own may do anything, unseen: draw from NumPy, count its calls.
+
+    Examples
+    --------
+    >>> from narrows.nn.dense import Dense
+    >>> repeats(Dense((8,), "tanh")), repeats(Dense((8,), lambda x: x))
+    (True, False)
+    """
+    if isinstance(setting, Part):
+        return setting.repeats and repeats([*setting.get_params(deep=False).values()])
+    if isinstance(setting, list | tuple):
+        return all(map(repeats, setting))
+    return not callable(setting) or setting in ACTIVATIONS.values()

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from narrows import _ranks
-from narrows.blueprint import Blueprint, Disturbance
+from narrows.blueprint import Blueprint, Disturbance, repeats
 from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
 from narrows.engine.learner import Learner
@@ -77,7 +77,7 @@ class Model(Learner):
     def repeats(self) -> bool:
         """Whether all training steps take the same operations, given the shapes of rows."""
         disturbance = self.disturbance
-        return self.blueprint.repeats and (disturbance is None or disturbance.corruption.repeats)
+        return self.blueprint.repeats and (disturbance is None or repeats(disturbance.corruption))
 
     @cached_property
     def rowwise(self) -> bool:  # type: ignore[override]

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Self
 
 import torch
@@ -112,7 +113,9 @@ class Pairs:
         """Yield as many pairs, in new random orders, after the first `done`."""
         one = _steps(self.unlabelled, len(self), 0, generator)
         two = _steps(self.labelled, len(self), self.batch_size // 2, generator)
-        return self._paired(generator, one[done:], two[done:], (len(one[0]), len(two[0])))
+        sizes = len(one[0]), len(two[0])
+        with closing(self._paired(generator, one, two, sizes)) as pairs:  # all draw in turn
+            yield from islice(pairs, done, None)
 
     def _paired(
         self,

@@ -86,6 +86,10 @@ class Batch:
         """Return the rows, of which there are not too many for a look at all."""
         return self
 
+    def spread(self, n_rows: int) -> "Batch":
+        """Return at most so many rows, at equal distances."""
+        return self[:: max(1, -(-len(self) // n_rows))]
+
     def repeated(self, n: int) -> "Batch":
         """Return all rows n times, one pass after another."""
         return self._mapped(lambda tensor: tensor.repeat(n, *[1] * (tensor.ndim - 1)))
@@ -142,6 +146,8 @@ class Batches:
         """Yield batches of a new random order, after the first `done`."""
         order = torch.randperm(len(self.rows), generator=generator).to(self.rows.x.device)
         order = order[done * self.batch_size :]
+        if not len(order):
+            return
         row_size = sum(math.prod(tensor.shape[1:]) for tensor in (self.rows.x, self.rows.target))
         ahead = max(1, _GATHERED_VALUES // (row_size * self.batch_size))
         for rows in order.split(ahead * self.batch_size):

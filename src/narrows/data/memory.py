@@ -1,4 +1,4 @@
-"""How much memory a process may still take."""
+"""How much memory a process may take."""
 
 import os
 import sys
@@ -10,12 +10,13 @@ _ROOT = Path("/")
 _LARGEST = 2**60  # what systems write where there is no limit is larger
 
 
-def available(root: Path = _ROOT) -> int:
-    """Return the bytes that this process may still take, by the tightest of its limits.
+def capacity(root: Path = _ROOT) -> int:
+    """Return the bytes that this process may take, by the tightest of its limits.
 
-    These are the free memory of the machine, the limits of its control groups (versions 1 and 2),
-    which containers and queues set, and its own limits of address space and of data
-    (``ulimit -v``, ``ulimit -d``). Files that the system keeps in memory for speed count as free.
+    These are the memory of the machine, the limits of its control groups (versions 1 and 2), which
+    containers and queues set, and what is left of its own limits of address space and of data
+    (``ulimit -v``, ``ulimit -d``). What other processes take now does not count, so that the same
+    fit finds the same figure at another time.
 
     Parameters
     ----------
@@ -24,7 +25,7 @@ def available(root: Path = _ROOT) -> int:
 
     Examples
     --------
-    >>> available() > 0
+    >>> capacity() > 0
     True
     """
     limits = [*_of_machine(root), *_of_groups(root), *_of_process(root)]
@@ -32,16 +33,16 @@ def available(root: Path = _ROOT) -> int:
 
 
 def _of_machine(root: Path) -> Iterator[int]:
-    free = _fields(root / "proc/meminfo").get("MemAvailable")
-    if free is not None:
-        yield 1024 * free
+    total = _fields(root / "proc/meminfo").get("MemTotal")
+    if total is not None:
+        yield 1024 * total
     elif hasattr(os, "sysconf"):
         with suppress(OSError, ValueError):
             yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """Yield what is left of each control group that the process is in, and of those above."""
+    """Yield the limit of each control group that the process is in, and of those above."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         kinds, _, path = rest.partition(":")
@@ -57,16 +58,11 @@ def _of_groups(root: Path) -> Iterator[int]:
 
 
 def _of_group(folder: Path, version: int) -> Iterator[int]:
-    limit_in, used_in, prefix = {
-        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
-        2: ("memory.max", "memory.current", ""),
-    }[version]
+    name = {1: "memory.limit_in_bytes", 2: "memory.max"}[version]
     with suppress(ValueError):
-        limit, used = int(_text(folder / limit_in)), int(_text(folder / used_in))
-        kept = _fields(folder / "memory.stat")
-        files = sum(kept.get(f"{prefix}{name}_file", 0) for name in ("active", "inactive"))
+        limit = int(_text(folder / name))
         if limit < _LARGEST:
-            yield limit - used + files
+            yield limit
 
 
 def _of_process(root: Path) -> Iterator[int]:

@@ -29,6 +29,7 @@ class Epoch:
         At the end of the epoch.
     model : nn.Module
         What is trained, a `narrows.model.Model`, to look at: its inputs are scaled rows, flat.
+        Steps are recorded, so that a setting that is changed here has no effect on later ones.
     terms : mapping of str to Tensor of shape (restart,)
         What the train loss is the sum of, by name, and the losses of other players.
     seconds : float

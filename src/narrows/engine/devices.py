@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
@@ -49,19 +49,16 @@ def mixed(precision: str, work: float, where: torch.device) -> bool:
         Multiplications of a training step.
     where : torch.device
     """
-    return precision == "bfloat16" or (
-        precision == "auto"
-        and work >= _LARGE
-        and _ranks.from_first(partial(_half_is_faster, where.type))
-    )
+    pays = precision == "auto" and work >= _LARGE
+    return _ranks.from_first(lambda: precision == "bfloat16" or (pays and _pays(where.type)))
 
 
 _LARGE = 1e8  # multiplications of a step, from which products take most of its time
 
 
 @cache
-def _half_is_faster(device: str) -> bool:
-    """Return whether the product of two matrices takes less than two thirds of the time."""
+def _pays(device: str) -> bool:
+    """Return whether the product of two matrices takes less than two thirds of the time so."""
     if device == "mps":
         return False
     spent = {}

@@ -130,7 +130,8 @@ def record(
     -------
     found : Found
     replay : Replay or None
-        None if the function reads values of tensors, so that its course may depend on them.
+        None if the function reads values of tensors, so that its course may depend on them, or
+        has operands by name that change.
 
     Examples
     --------
@@ -143,7 +144,9 @@ def record(
     """
     with _Recorder() as recorder:
         found = function()
-    if recorder.reads_values:
+    made = {id(tensor) for call in recorder.calls for tensor in call.made} | set(map(id, inputs))
+    named = [_tensors([*call.named.values()]) for call in recorder.calls]
+    if recorder.reads_values or any(id(tensor) in made for own in named for tensor in own):
         return found, None
     return found, Replay(recorder.calls, inputs, found, places)
 
@@ -239,23 +242,22 @@ class Replay:
         """Let calls write into the places where they can, and copy what others made."""
         read = [tensor for call in calls for tensor in call.read]
         uses = Counter(self._slot(tensor) for tensor in [*read, *written])
-        pairs = zip(written, places, strict=bool(places))
-        goes = {self._slot(tensor): (place, tensor) for tensor, place in pairs}
+        pairs = list(zip(written, places, strict=bool(places)))
+        goes = {self._slot(tensor): place for tensor, place in pairs}
         found = []
         for call in calls:
             slot = self._slot(call.result) if call.name in _WRITING else None
             if slot in goes and uses[slot] == 1:
-                call = replace(call, named=call.named | {"out": goes.pop(slot)[0]})
+                call = replace(call, named=call.named | {"out": goes[slot]})
+                pairs = [pair for pair in pairs if self._slot(pair[0]) != slot]
             found.append(call)
         copy = torch.ops.aten.copy_.default
-        return found + [Call(copy, pair, {}, pair[0]) for pair in goes.values()]
+        return found + [Call(copy, (place, tensor), {}, place) for tensor, place in pairs]
 
     def _move(
         self, call: Call
     ) -> tuple[Callable[..., Any], Callable[[list[Any]], Sequence[Any]], dict[str, Any], Any]:
         """Return a function, what gathers its operands, those with names, and where results go."""
-        if not self.still.issuperset(map(self._slot, _tensors([*call.named.values()]))):
-            raise NotImplementedError(f"{call.name} has operands by name that change.")
         gather = _gatherer([self._nested(part) for part in call.operands])
         made = call.result
         several = isinstance(made, list | tuple)

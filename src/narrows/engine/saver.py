@@ -147,6 +147,7 @@ class Saver:
         self._agree()
         every = self.checkpoint.epochs
         due = every is not None and run.n_epochs % every == 0
+        due |= time.monotonic() >= self._due
         if last or due or self._stop is not None:
             self._save(run)
         self._obey()

@@ -63,15 +63,22 @@ class TensorBoard(Watcher):
             self._writer.add_text("settings", "\n".join(rows))
 
     def __call__(self, epoch: Epoch) -> None:
-        """Add an epoch."""
-        for name, value in scalars(epoch).items():
-            self._writer.add_scalar(name, value, epoch.number)
-        self._writer.flush()
+        """Add an epoch; a folder that cannot be written any more is a warning."""
+        if self._writer is None:
+            return
+        try:
+            for name, value in scalars(epoch).items():
+                self._writer.add_scalar(name, value, epoch.number)
+            self._writer.flush()
+        except OSError as error:
+            self._writer = None
+            warnings.warn(f"TensorBoard lacks the rest of the fit: {error}", stacklevel=4)
 
     def end(self, end: End) -> None:
         """Add why the run ended, and close its folder."""
-        self._writer.add_text("end", end.reason, end.n_epochs)
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.add_text("end", end.reason, end.n_epochs)
+            self._writer.close()
         del self._writer
 
 

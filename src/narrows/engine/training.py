@@ -58,7 +58,7 @@ class Training(Part):
     stream : "auto" or bool, default="auto"
         Whether rows are read from their files in every epoch, a few MiB at a time and shuffled in
         blocks, instead of once into memory; "auto" does so for files whose scaled rows would take
-        more than half of the memory that is left.
+        more than a quarter of the memory that there is.
     checkpoint : Checkpoint, str, PathLike or None, default=None
         Where and how often the training is saved, so that it can go on after a fault; a path is a
         folder in which it is saved every ten minutes.

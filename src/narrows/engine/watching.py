@@ -5,6 +5,7 @@ import math
 import platform
 import secrets
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -139,14 +140,9 @@ class Watch:
     @contextmanager
     def over(self, saver: Saver, settings: Mapping[str, Any], n_steps: int) -> Iterator[None]:
         """Tell watchers of the beginning, and note how the run ends."""
-        watchers = [each for each in self._callbacks if isinstance(each, Watcher)]
-        if watchers:
-            start = self._start(saver, settings, n_steps)
-            for watcher in watchers:
-                watcher.begin(start)
-                self._begun.append(watcher)
-        self._last = time.monotonic()
         try:
+            _ranks.alike(lambda: self._begin(saver, settings, n_steps))
+            self._last = time.monotonic()
             yield
         except BaseException as error:
             told = {KeyboardInterrupt: "interrupted", SystemExit: "terminated"}
@@ -179,10 +175,21 @@ class Watch:
         return stopped(epoch, self._callbacks)
 
     def end(self, history: History) -> None:
-        """Tell watchers of the end."""
+        """Tell watchers of the end; what they raise is a warning, since the run is over."""
         best = history.best_epoch, history.best_loss
         for watcher in self._begun:
-            watcher.end(End(self._reason, self._run.n_epochs, *best, self._run.seconds))
+            try:
+                watcher.end(End(self._reason, self._run.n_epochs, *best, self._run.seconds))
+            except Exception as error:
+                warnings.warn(f"{watcher} did not end: {error}", stacklevel=4)
+
+    def _begin(self, saver: Saver, settings: Mapping[str, Any], n_steps: int) -> None:
+        watchers = [each for each in self._callbacks if isinstance(each, Watcher)]
+        if watchers:
+            start = self._start(saver, settings, n_steps)
+            for watcher in watchers:
+                watcher.begin(start)
+                self._begun.append(watcher)
 
     def _start(self, saver: Saver, settings: Mapping[str, Any], n_steps: int) -> Start:
         run, fit = self._run, this_fit()

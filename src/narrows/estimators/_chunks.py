@@ -1,6 +1,8 @@
 """Dask arrays: what a method makes of rows, chunk by chunk, when it is computed."""
 
 import copy
+import os
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -83,6 +85,12 @@ def _lazy(
     beside = {name: each for name, each in more.items() if in_chunks(each)}
     plain = {name: each for name, each in more.items() if name not in beside}
     _refuse_whole(rows, plain)
+    if getattr(estimator, "feature_names_in_", None) is not None:
+        warnings.warn(
+            "The model was fitted on named features, and a Dask array has no names: its columns "
+            "must be the same, in the same order.",
+            stacklevel=4,
+        )
     rows = rows.rechunk(dict.fromkeys(range(1, rows.ndim), -1))
     parts: list[Any] = [rows, _axes("in", rows)]
     for name, each in beside.items():
@@ -130,10 +138,16 @@ def _refuse_whole(rows: Any, plain: dict[str, Any]) -> None:
     """Raise ValueError for rows beside those of a Dask array that are in no chunks."""
     for name in ("target", "condition"):
         each = plain.get(name)
-        if each is not None and (name == "target" or len(each) == rows.shape[0] > 1):
+        if each is None or (name == "condition" and np.ndim(each) == 0 and not _is_path(each)):
+            continue
+        if name == "target" or _is_path(each) or len(each) == rows.shape[0] > 1:
             raise ValueError(
                 f"{name} must be a Dask array as X is. Write dask.array.from_array({name}), say."
             )
+
+
+def _is_path(each: Any) -> bool:
+    return isinstance(each, str | os.PathLike)
 
 
 def _aligned(name: str, beside: Any, rows: Any) -> Any:
@@ -162,4 +176,5 @@ def _light(estimator: Any) -> Any:
         light._ensemble, light._best = light._model, 0
     if "training" in light.__dict__:
         light.training = None
+    light.__dict__.pop("feature_names_in_", None)  # chunks have no names, which is said once
     return light

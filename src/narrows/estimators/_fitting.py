@@ -45,7 +45,7 @@ class Task:
         """Rows to judge codes by: those held out, if there are enough."""
         held = self.validation
         rows = self.train if held is None or len(held) < FEWEST_JUDGED else held
-        return rows.head(EVALUATION_ROWS)
+        return rows.sample().spread(EVALUATION_ROWS)
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,7 @@ def train(
                 "blueprint": recipe.blueprint,
                 "disturbance": recipe.disturbance,
                 "batch_size": recipe.batch_size,
+                "mixed": model.mixed,
                 **_order(task.train),
             },
             callbacks=[*recipe.training.callbacks, *watching],

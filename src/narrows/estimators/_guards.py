@@ -25,7 +25,7 @@ from narrows.nn.code import Layout
 # Nats of divergence below which a component says nothing; share of codes and draws told apart, and
 # energy coefficient of the two, above which codes do not follow their prior
 _COLLAPSED, _TOLD_APART, _APART = 0.01, 0.95, 0.2
-_FEWEST, _MOST = 20, 2000
+_FEWEST, _MOST = 50, 2000
 _AGAINST_COLLAPSE = "Write a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'."
 
 
@@ -103,7 +103,7 @@ def warn_told_apart(model: Model, rows: Batch) -> None:
     b = model.blueprint
     if b.critic is None or not model.keeps_last:
         return
-    rows = rows[:_MOST]
+    rows = rows.spread(_MOST)
     with torch.no_grad():
         codes = model.encode(rows.x, rows.condition)
     own = torch.Generator().manual_seed(0)

@@ -420,6 +420,6 @@ def _train(
             max_epochs=recipe.max_epochs,
             generator=devices.generators([order], torch.device("cpu"))[0],
             noise=[*moving, *drawn],
-            identity=identity,
+            identity={**identity, "mixed": learner.model.mixed},
             callbacks=[*recipe.training.callbacks, *watching],
         )

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from narrows import _ranks
 from narrows._types import Array
-from narrows.data.memory import available
+from narrows.data.memory import capacity
 from narrows.data.protocol import in_memory
 from narrows.data.streamed import Blocks, blocks_of
 from narrows.engine.training import Training
 from narrows.estimators import _rows
 
-_SHARE = 0.5  # of the memory that is left, which scaled rows may take
+_SHARE = 0.25  # of the memory that there is, which scaled rows may take
 
 
 def row_bytes(given: _rows.Given, dtype: torch.dtype) -> int:
@@ -30,7 +31,8 @@ def streams(given: _rows.Given, training: Training, dtype: torch.dtype) -> bool:
         return bool(training.stream)
     if in_memory(given.rows) and in_memory(given.targets):
         return False
-    return len(given.rows) * row_bytes(given, dtype) > _SHARE * available()
+    n_bytes = len(given.rows) * row_bytes(given, dtype) * _ranks.n_local()
+    return _ranks.from_first(lambda: n_bytes > _SHARE * capacity())
 
 
 def part_of(

@@ -212,7 +212,11 @@ class ModuleRegressor(RegressorMixin, Settings):
                 max_epochs=int(self.max_epochs),
                 generator=devices.generators([order], torch.device("cpu"))[0],
                 noise=_defaults(train.rows.x.device),
-                identity={"module": self.module_, "batch_size": self.batch_size},
+                identity={
+                    "module": self.module_,
+                    "batch_size": self.batch_size,
+                    "mixed": model.mixed,
+                },
                 callbacks=[*training.callbacks, *watching],
             )
         model.give_back(self.module_)
