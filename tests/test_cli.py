@@ -473,7 +473,7 @@ def test_info_shows_settings_and_sizes(model: narrows.HierarchicalAutoencoder) -
 
 
 def test_info_shows_how_far_a_fit_is() -> None:
-    told = ["--checkpoint", "run", "--log", "run.jsonl"]
+    told = ["--checkpoint", "run", "--json-log", "run.jsonl"]
     succeed("fit", "X.csv", "-o", "r.safetensors", *QUICK, "--max-epochs", "7", *told)
     (found,) = json.loads(succeed("info", "run", "--json"))["runs"]
     log = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
@@ -492,7 +492,10 @@ def test_info_shows_how_far_a_fit_is() -> None:
         "narrows: warning: The checkpoint 'run/0123456789abcdef-000001" in run("info", "run").stderr
     )
     Path("bare").mkdir()
-    assert run("info", "bare").stderr == "narrows: The folder 'bare' holds no checkpoints.\n"
+    assert run("info", "bare").stderr == (
+        "narrows: The folder 'bare' holds no checkpoints, or none yet: the first comes after ten "
+        "minutes, unless Checkpoint(minutes=...) says otherwise.\n"
+    )
 
 
 @pytest.fixture

@@ -153,11 +153,20 @@ def test_other_rows_are_refused_before_anything_is_computed():
         model.transform(lazy(np.where(X[50, 1] == X, np.nan, X))).compute(scheduler="threads")
 
 
+def test_what_cannot_be_lazy_is_refused_at_once():
+    model = Autoencoder(**quick()).fit(X).set_output(transform="pandas")
+    with pytest.raises(TypeError, match="which set_output would compute as a whole"):
+        model.transform(lazy(X))
+    conditional = VariationalAutoencoder(**quick()).fit(X, condition=X[:, :1])
+    with pytest.raises(ValueError, match="fitted with a condition"):
+        conditional.transform(lazy(X))
+
+
 def test_fit_says_what_to_pass_instead(tmp_path):
     message = (
-        "A Dask array is taken where rows are scored, by transform, reconstruct, score_samples and "
-        "predict; what reads rows many times, as fit does, takes a Source. Write "
-        "X.to_zarr('rows.zarr') and pass narrows.source('rows.zarr')."
+        "A Dask array is not taken here: it is by transform, inverse_transform, reconstruct and "
+        "score_samples of autoencoders, and by predict. Write X.to_zarr('rows.zarr') and pass "
+        "narrows.source('rows.zarr')."
     )
     model = Autoencoder(**quick())
     for call in (

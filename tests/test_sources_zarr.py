@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def test_a_store_needs_no_suffix() -> None:
     check_reads(source("store"), X)
 
 
+@pytest.mark.filterwarnings("ignore:.*lacks 999999 of the 1000000 chunks")
 def test_an_array_that_was_never_written_costs_the_rows_that_are_read() -> None:
     array = zarr.create_array("h.zarr", shape=(10**9, 30), chunks=(1000, 30), dtype="f4")
     array[500_000_001] = 1
@@ -149,3 +151,12 @@ def test_other_folders_are_not_replaced(folder: Path) -> None:
     sentence = "Cannot write 'x.zarr': it is a folder, but no Zarr store. Nothing was changed."
     assert str(caught.value) == sentence
     assert [path.name for path in folder.rglob("*")] == ["x.zarr", "thesis.tex"]
+
+
+def test_chunks_that_are_absent_are_told(tmp_path):
+    array = zarr.create_array(tmp_path / "rows.zarr", shape=(6, 2), chunks=(2, 2), dtype="f4")
+    array[:2] = 1
+    message = f"'{tmp_path / 'rows.zarr'}' lacks 2 of the 3 chunks of its array, whose entries"
+    with pytest.warns(UserWarning, match=re.escape(message)):
+        rows = source(tmp_path / "rows.zarr")
+    np.testing.assert_array_equal(rows.read(0, 6), np.repeat([1.0, 0.0, 0.0], 2)[:, None] * [1, 1])

@@ -33,7 +33,9 @@ Resume = Annotated[
 
 Log = Annotated[
     str | None,
-    typer.Option("--log", metavar="FILE", help="Add a line of JSON for each epoch to this file."),
+    typer.Option(
+        "--json-log", metavar="FILE", help="Add a line of JSON for each epoch to this file."
+    ),
 ]
 
 
@@ -64,7 +66,7 @@ def fit(
     --------
     $ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
     $ narrows fit run1.npy run2.npy --training.split blocks --n-init 8 -o model.safetensors
-    $ narrows fit big.npy --checkpoint run/ --log run.jsonl -o model.safetensors
+    $ narrows fit big.npy --checkpoint run/ --json-log run.jsonl -o model.safetensors
     $ torchrun --nproc-per-node 2 -m narrows fit big.npy -o model.safetensors
     $ narrows fit table.csv:x,y --condition table.csv:kind -o model.safetensors
     $ narrows fit counts.parquet --likelihood negative_binomial -o model.safetensors

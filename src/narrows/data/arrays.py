@@ -94,9 +94,9 @@ def refuse_lazy(obj: object) -> None:
     """Raise TypeError for what Dask would compute as a whole, in memory."""
     if in_chunks(obj):
         raise TypeError(
-            "A Dask array is taken where rows are scored, by transform, reconstruct, score_samples "
-            "and predict; what reads rows many times, as fit does, takes a Source. Write "
-            "X.to_zarr('rows.zarr') and pass narrows.source('rows.zarr')."
+            "A Dask array is not taken here: it is by transform, inverse_transform, reconstruct "
+            "and score_samples of autoencoders, and by predict. Write X.to_zarr('rows.zarr') and "
+            "pass narrows.source('rows.zarr')."
         )
     if _made_by(obj, "dask"):
         raise TypeError(

@@ -1,5 +1,6 @@
 """Rows of an array of a Zarr store."""
 
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
@@ -78,6 +79,13 @@ class ZarrSource(BlockSource):
         with self._handle as array:
             shape, dtype = array.shape, array.dtype.newbyteorder("=")
             rows = (array.shards or array.chunks)[0]
+            absent = array.nchunks - array.nchunks_initialized if isinstance(place, Path) else 0
+        if absent:
+            warnings.warn(
+                f"'{place}' lacks {absent} of the {array.nchunks} chunks of its array, whose "
+                f"entries are read as {array.fill_value}.",
+                stacklevel=2,
+            )
         size = int(np.prod(shape[1:], dtype=float)) * dtype.itemsize
         super().__init__(place, block_starts(shape[0], size, rows), shape[0], shape[1:], dtype)
 

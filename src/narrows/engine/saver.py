@@ -98,8 +98,8 @@ class Saver:
             checkpoint = Checkpoint(checkpoint)
         self.saves = checkpoint is not None
         self.checkpoint = checkpoint or Checkpoint("")
-        several = {"processes": _ranks.size()} if _ranks.size() > 1 else {}
-        self.settings = described({**settings, **several}) if self.saves else {}
+        own = {"processes": _ranks.size(), **settings}
+        self.settings = described(own) if self.saves else {}
         self.identity = ""
         self._folder = Path(self.checkpoint.folder)
         self._stop: int | None = None

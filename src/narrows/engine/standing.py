@@ -87,7 +87,10 @@ def standings(folder: PathLike) -> tuple[list[Standing], list[str]]:
     """
     named = sorted(path for path in Path(folder).iterdir() if _NAME.fullmatch(path.name))
     if not named:
-        raise CheckpointError(f"The folder '{folder}' holds no checkpoints.")
+        raise CheckpointError(
+            f"The folder '{folder}' holds no checkpoints, or none yet: "
+            "the first comes after ten minutes, unless Checkpoint(minutes=...) says otherwise."
+        )
     found: dict[str, Standing] = {}
     reasons = []
     for path in reversed(named):

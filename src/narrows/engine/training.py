@@ -144,8 +144,12 @@ class Training(Part):
         self._check_watchers()
 
     def _check_watchers(self) -> None:
-        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
-            raise TypeError(f"callbacks={self.callbacks!r} must be a sequence of functions.")
+        known = self.callbacks if isinstance(self.callbacks, Sequence) else [None]
+        if any(isinstance(each, type) or not callable(each) for each in known):
+            raise TypeError(
+                f"callbacks={self.callbacks!r} must be a sequence of functions. Write "
+                "callbacks=[JsonLog('run.jsonl')], say."
+            )
         if isinstance(self.checkpoint, Checkpoint):
             self.checkpoint.check()
         elif not isinstance(self.checkpoint, str | os.PathLike | None):

@@ -85,6 +85,13 @@ def _lazy(
     beside = {name: each for name, each in more.items() if in_chunks(each)}
     plain = {name: each for name, each in more.items() if name not in beside}
     _refuse_whole(rows, plain)
+    if more.get("condition") is None and getattr(estimator, "_conditions", None) is not None:
+        estimator._refuse_missing_condition(None)
+    if "transform" in getattr(estimator, "_sklearn_output_config", {}):
+        raise TypeError(
+            "A Dask array is mapped to a Dask array, which set_output would compute as a whole. "
+            "Write set_output(transform='default')."
+        )
     if getattr(estimator, "feature_names_in_", None) is not None:
         warnings.warn(
             "The model was fitted on named features, and a Dask array has no names: its columns "

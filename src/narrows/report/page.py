@@ -74,6 +74,8 @@ def report(
     ------
     NotFittedError
         If the estimator is not fitted.
+    TypeError
+        If the estimator is no autoencoder.
     ValueError
         If rows, target or labels do not fit the estimator, or `event_shape` does not hold a row.
     OSError
@@ -88,6 +90,11 @@ def report(
     'report.html'
     """
     check_is_fitted(estimator)
+    if not isinstance(estimator, BaseAutoencoder):
+        raise TypeError(
+            f"A report is of an autoencoder, not of a {type(estimator).__name__}. Pass one of "
+            "those that narrows.parts.ESTIMATORS lists."
+        )
     rows, targets, _ = estimator._given(X, target)
     subject = Subject(
         estimator,
