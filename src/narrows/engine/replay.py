@@ -102,6 +102,11 @@ class _Recorder(TorchDispatchMode):
         self.calls: list[Call] = []
         self.reads_values = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler (1.5 s, 80 MB), which is not to trace this."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

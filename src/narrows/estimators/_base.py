@@ -302,7 +302,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         self.n_iter_ = len(history.train_loss)
         self.history_ = _fitting.as_arrays(history, len(model.blueprint.trained_names))
         rows = task.train if task.validation is None else task.validation
-        self.fve_restarts_ = self._fve(model, rows.batches(_fitting.EVALUATION_ROWS))
+        self.fve_restarts_ = self._fve(model, rows.batches(_fitting.evaluated_at_once(model)))
         if not _checks.training_of(self).keep_restarts:
             self._ensemble, self._best = model.select(self._best), 0
         self._model = self._ensemble.select(self._best)

@@ -324,8 +324,9 @@ class Coding(TransformerMixin, ABC):
 
     def _batches(self, given: _rows.Given, weight: Array | None = None) -> Iterator[Batch]:
         n_rows = len(given.rows)
-        for start in range(0, n_rows, _fitting.EVALUATION_ROWS):
-            index = np.arange(start, min(start + _fitting.EVALUATION_ROWS, n_rows))
+        size = _fitting.evaluated_at_once(self._model)
+        for start in range(0, n_rows, size):
+            index = np.arange(start, min(start + size, n_rows))
             yield self._batch(given, weight, index, self._dtype)
 
     def _map(

@@ -28,6 +28,7 @@ from narrows.model import Model
 from narrows.nn.sampler import UnkeptSampler
 
 EVALUATION_ROWS = 4096
+_EVALUATED = 2**19  # outputs at a time
 FEWEST_JUDGED = 100
 _JUDGED = 2**18  # rows by which a gain over PCA is judged
 
@@ -59,6 +60,12 @@ class Recipe:
     batch_size: int
     max_epochs: int
     verbose: int
+
+
+def evaluated_at_once(model: Model) -> int:
+    """Return how many rows are evaluated together: fewer of many restarts, levels or outputs."""
+    outputs = model.n_restarts * model.n_levels * model.blueprint.n_outputs
+    return max(64, min(EVALUATION_ROWS, _EVALUATED // outputs))
 
 
 def build(recipe: Recipe, task: Task, seeds: list[np.random.SeedSequence]) -> Model:
@@ -122,7 +129,7 @@ def _row_objective(
     model.eval()
     every = slice(None, None, -(-len(rows) // _JUDGED))
     with _placed(model, recipe, seeds[1:]) as where, torch.no_grad():
-        batches = rows.to(where).batches(EVALUATION_ROWS)
+        batches = rows.to(where).batches(evaluated_at_once(model))
         found = [model.objective(batch[every]).cpu() for batch in batches]
         return torch.cat(found, 1).double()
 
@@ -179,7 +186,7 @@ def train(
         watching = [stack.enter_context(Progress())] if shown else []
         held = None
         if task.validation is not None:
-            held = task.validation.to(where).batches(EVALUATION_ROWS)
+            held = task.validation.to(where).batches(evaluated_at_once(model))
         drawn = devices.generators(noise, where, stream=2)
         return loop.fit(
             model,

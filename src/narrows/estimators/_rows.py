@@ -22,7 +22,7 @@ from narrows.objective.likelihoods import Likelihood
 
 CHUNK = 8192
 _READ = 2**25  # bytes read at a time
-_SCALED, _FEWEST = 2**17, 256  # values scaled at a time, which stay in the cache; rows, at least
+_SCALED, _FEWEST = 2**17, 16  # values scaled at a time, which stay in the cache; rows, at least
 
 
 class Given(NamedTuple):
@@ -239,8 +239,17 @@ def scaled(
     """Return scaled rows, missing entries filled with `fill`, and which were observed."""
     out = torch.empty(len(rows), len(scale.centre), dtype=dtype)
     for start, block in chunks(rows):
-        out[start : start + len(block)] = scale.apply(block, dtype)
+        for first, piece in _pieces(block):
+            place = slice(start + first, start + first + len(piece))
+            out[place] = scale.apply(piece, dtype)
     return _filled(out, scale, fill)
+
+
+def _pieces(block: Array) -> Iterator[tuple[int, Array]]:
+    """Yield (first row, rows) few enough to stay in the cache while they are scaled."""
+    size = max(_FEWEST, _SCALED // block.shape[1])
+    for first in range(0, len(block), size):
+        yield first, block[first : first + size]
 
 
 def scaled_blocks(
@@ -258,10 +267,9 @@ def scaled_blocks(
     if n_values != len(scale.centre):
         scale = scale.repeated(n_values)
         fill = None if fill is None else np.resize(fill, n_values)
-    size = max(_FEWEST, _SCALED // n_values)
     for _, block in chunks(rows):
-        for start in range(0, len(block), size):
-            out, seen = scale.apply(block[start : start + size], dtype), None
+        for _, piece in _pieces(block):
+            out, seen = scale.apply(piece, dtype), None
             if fill is not None:
                 out, seen = _filled(out, scale, fill)
             yield ended(out, seen, rows.shape[0]) if sequential else out
@@ -282,8 +290,8 @@ def ended(
 def _filled(
     out: torch.Tensor, scale: Scale, fill: Array
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    missing = out.isnan()
-    if not missing.any():
+    missing = out.isnan() if out.sum().isnan() else None
+    if missing is None or not missing.any():
         return out, None
     filling = torch.as_tensor((fill - scale.centre) / scale.width, dtype=out.dtype)
     return torch.where(missing, filling, out), ~missing
