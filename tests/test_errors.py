@@ -382,7 +382,7 @@ SETTINGS = {
     ),
     "precision": (
         {"training": Training(precision="double")},
-        "precision='double' is not known. Known are: auto, float32, float64.",
+        "precision='double' is not known. Known are: auto, float32, bfloat16, float64.",
     ),
     "validation_fraction": (
         {"training": Training(validation_fraction=1)},

@@ -82,7 +82,7 @@ class Generating(ABC):
     def fit_density(
         self,
         X: Any,
-        kind: str = "mixture",
+        kind: Any = "mixture",
         *,
         condition: Any = None,
         random_state: Any = None,
@@ -287,7 +287,7 @@ class Generating(ABC):
     def traverse(
         self,
         X: Any,
-        component: int,
+        component: Any,
         values: Sequence[float] | Array | None = None,
         n_steps: int = 10,
         *,
