@@ -13,11 +13,15 @@ from narrows import (
     Gaussian,
     Mixed,
     Revival,
+    SemiSupervisedAAE,
+    SemiSupervisedVAE,
+    TopK,
     Training,
     VariationalAutoencoder,
 )
-from narrows.engine import player
-from narrows.engine.replay import Found, record
+from narrows.engine import player, workspace
+from narrows.engine.calls import Found
+from narrows.engine.replay import record
 from narrows.parts import ESTIMATORS, load
 from test_pairs import OWN, covering, describe, refused, rows_for
 
@@ -32,6 +36,7 @@ def trained(estimator, X, monkeypatch, often, **fit):
         found.append(record(*arguments))
         return found[-1]
 
+    monkeypatch.setattr(workspace, "_LARGE", 0)
     monkeypatch.setattr(player, "_OFTEN", often)
     monkeypatch.setattr(player, "record", recording)
     model = clone(estimator).fit(X, **fit)
@@ -48,9 +53,7 @@ def check(estimator, X, monkeypatch, **fit):
     for name, tensor in eager._ensemble.state_dict().items():
         assert torch.equal(model._ensemble.state_dict()[name], tensor), name
     assert bool(replays) == eager._ensemble.blueprint.repeats
-    # Revival looks at whether a unit is silent.
-    looks = any(isinstance(own, Revival) for own in eager._ensemble.blueprint.penalties)
-    assert not any(replays) if looks else all(replays)
+    assert all(replays)
 
 
 CHOICES = [choice for choice in covering() if not refused(choice) and choice["architecture"] != OWN]
@@ -80,6 +83,31 @@ def test_draws_conditions_and_targets_are_read_anew(monkeypatch):
         VariationalAutoencoder(3, prior="vamp", **quick(precision="float64")),
     ):
         check(estimator, X, monkeypatch, condition=condition, target=X[:, :4])
+
+
+def test_silent_units_are_woken_in_steps_of_their_own(monkeypatch):
+    settings = {"code": TopK(1), "penalties": [Revival(0.25, patience=300)], "n_init": 2}
+    estimator = Autoencoder(8, **quick(max_epochs=12, **settings))
+    check(estimator, table(), monkeypatch)
+    model, replays = trained(estimator, table(), monkeypatch, 2)
+    n_woken = (model.history_["train_loss"][:, 1] > 0).any(1).sum()
+    assert 0 < n_woken < 12
+    assert len(replays) > 2  # whole batches, the remainder of an epoch, and both again
+
+
+@pytest.mark.parametrize("kind", [SemiSupervisedVAE, SemiSupervisedAAE])
+@pytest.mark.parametrize("known", [0.2, 1.0], ids=["few labels", "all labels"])
+def test_classifiers_take_the_same_steps(kind, known, monkeypatch):
+    X = table()
+    y = np.where(np.arange(len(X)) < known * len(X), (X[:, 0] > 0).astype(int), -1)
+    estimator = kind(2, **quick(n_init=2))
+    eager, none = trained(estimator, X, monkeypatch, NEVER, y=y)
+    model, replays = trained(estimator, X, monkeypatch, 2, y=y)
+    assert not none
+    assert replays
+    assert all(replays)
+    for name, tensor in eager._learner.state_dict().items():
+        assert torch.equal(model._learner.state_dict()[name], tensor), name
 
 
 class Own(Gaussian):

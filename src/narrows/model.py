@@ -1,7 +1,7 @@
 """Parts put together: one module whose forward pass returns losses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -60,7 +60,8 @@ class Model(Learner):
         for penalty in b.penalties:
             penalty.check(self.encoder.n_hidden, b.posterior is not None)
         self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
-        self._counts_idle = any(penalty.counts_idle for penalty in b.penalties)
+        self._patience = [own.patience for own in b.penalties if own.patience < math.inf]
+        self._longest_idle = 0.0
         self.register_buffer("_idle", torch.zeros(n_restarts, 1, b.layout.n_features), False)
         width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.learns]
         shape = (n_restarts, self.n_levels, 1, width or 1)
@@ -78,6 +79,12 @@ class Model(Learner):
         """Whether all training steps take the same operations, given the shapes of rows."""
         disturbance = self.disturbance
         return self.blueprint.repeats and (disturbance is None or repeats(disturbance.corruption))
+
+    def course(self) -> Hashable:
+        """Return for which penalties there are silent units."""
+        if self._patience:
+            self._longest_idle = float(self._idle.max())
+        return tuple(self._longest_idle >= patience for patience in self._patience)
 
     @cached_property
     def rowwise(self) -> bool:  # type: ignore[override]
@@ -409,12 +416,14 @@ class Model(Learner):
         outputs = self.blueprint.ordering.combine(self._decoded(features, masks, batch.condition))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
         units = raw if self.prior is None else features
-        if self._counts_idle and self.training:
+        idle = self._idle
+        if self._patience and self.training:
+            idle = idle.clone()
             fired, n_seen = (features.detach() != 0).any(1, keepdim=True), len(batch)
             if batch.share is not None:
                 fired = _ranks.summed([fired.float()])[0] > 0
                 n_seen = batch.share.of_all(n_seen)
-            self._idle.copy_(torch.where(fired, 0, self._idle + n_seen))
+            self._idle.copy_(torch.where(fired, 0, idle + n_seen))
         return Record(
             batch.x,
             batch.target,
@@ -425,7 +434,7 @@ class Model(Learner):
             width,
             self.encoding(batch.x.device, batch.condition, batch),
             hidden or (),
-            Units(units, self._idle, lambda other: self._loss_from(batch, other)),
+            Units(units, idle, self._longest_idle, lambda other: self._loss_from(batch, other)),
             latent=latent,
             progress=self.progress if self.training else None,
             share=batch.share,

@@ -1,17 +1,17 @@
 """A classifier beside a conditional autoencoder, learned from rows of which few have labels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, islice
+from operator import attrgetter
 from typing import Self
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn import functional
 
 from narrows import _ranks
 from narrows._ranks import Share
@@ -54,6 +54,13 @@ class Pair:
         given = self.unlabelled, self.labelled
         one, two = (None if own is None else own.divided(number, n_processes) for own in given)
         return Pair(one, two, self.weights)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the rows of either kind, by name."""
+        given = {"unlabelled": self.unlabelled, "labelled": self.labelled}
+        kinds = {kind: rows for kind, rows in given.items() if rows is not None}
+        return {f"{kind}.{n}": t for kind, rows in kinds.items() for n, t in rows.tensors.items()}
 
     @cached_property
     def together(self) -> Batch:
@@ -161,6 +168,13 @@ def _steps(
     return rows[order[: size * n_steps]].split(size)
 
 
+def one_hot(
+    classes: Int64[Tensor, "restart row"], n_classes: int
+) -> Bool[Tensor, "restart row class"]:
+    """Return a one in the column of each row's class; torch's own looks at the values first."""
+    return classes.unsqueeze(-1) == torch.arange(n_classes, device=classes.device)
+
+
 def summed(term: Float[Tensor, "restart row"], rows: Batch) -> Float[Tensor, " restart"]:
     """Return the sum over rows, of those that count."""
     whole = term.sum(1)
@@ -227,6 +241,10 @@ class Classifying(Learner, ABC):
         self.model.seed(generators)
         self.classifier.generators = tuple(generators)
 
+    def course(self) -> Hashable:
+        """Prepare a training step; return what its operations depend on besides its batch."""
+        return self.model.course()
+
     def log_shares(
         self, x: Float[Tensor, "row value"], share: Share | None = None
     ) -> Float[Tensor, "restart row class"]:
@@ -290,7 +308,8 @@ class SemiSupervised(Classifying):
         self, learning_rate: float, generators: Sequence[torch.Generator] = ()
     ) -> list[Phase]:
         """Return the one phase of a training step: all terms move all parameters."""
-        return [Phase(self, list(self.parameters()), self.terms)]
+        inputs = attrgetter("tensors") if self.model.repeats else None
+        return [Phase(self, list(self.parameters()), self.terms, inputs=inputs)]
 
     def forward(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
         """Return each term of the loss, per value of the data."""
@@ -313,7 +332,7 @@ class SemiSupervised(Classifying):
         guesses = log_share.topk(k).indices.sort().values
         log_share = log_share.gather(-1, guesses).log_softmax(-1)
         share = log_share.exp()
-        known = functional.one_hot(guesses.mT.flatten(1), n_classes).to(rows.x)
+        known = one_hot(guesses.mT.flatten(1), n_classes).to(rows.x)
         every = self.model.row_terms(replace(rows.repeated(k), condition=known))
         means = [(share.mT * term.unflatten(1, (k, n))).sum(1) for term in every]
         gap = (share * (log_share - self.log_prior[guesses])).sum(-1)

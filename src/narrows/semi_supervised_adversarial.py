@@ -14,7 +14,6 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from narrows import _ranks
 from narrows.adversarial import Contest, judged, network_of, passed
@@ -23,7 +22,7 @@ from narrows.data.batches import Batch
 from narrows.engine.player import Phase
 from narrows.nn.code import Layout
 from narrows.nn.critic import Critic
-from narrows.semi_supervised import Classifying, Pair, summed
+from narrows.semi_supervised import Classifying, Pair, one_hot, summed
 
 
 class SemiSupervisedAdversarial(Classifying):
@@ -80,11 +79,12 @@ class SemiSupervisedAdversarial(Classifying):
         apart = {*encoder, *classifier, *judges}
         rest = [parameter for parameter in self.parameters() if parameter not in apart]
         both, rate = [*encoder, *classifier], critic.rate(learning_rate)
+        inputs = _tensors if self.model.repeats else None
         return [
-            Phase(self, [*both, *rest], self.terms[:1]),
-            Phase(partial(self.critics, contest), judges, self.terms[1:3], rate),
-            Phase(partial(self.against, contest), both, self.terms[3:5], critic.strength),
-            Phase(self.classified, classifier, self.terms[5:], self.label_strength),
+            Phase(self, [*both, *rest], self.terms[:1], 1.0, inputs),
+            Phase(partial(self.critics, contest), judges, self.terms[1:3], rate, inputs),
+            Phase(partial(self.against, contest), both, self.terms[3:5], critic.strength, inputs),
+            Phase(self.classified, classifier, self.terms[5:], self.label_strength, inputs),
         ]
 
     def forward(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
@@ -135,6 +135,11 @@ class SemiSupervisedAdversarial(Classifying):
         found = self._read(pair)
         self.classifier.train()
         return found
+
+
+def _tensors(pair: Pair) -> dict[str, Tensor]:
+    together = pair.together.tensors
+    return pair.tensors | {f"together.{name}": tensor for name, tensor in together.items()}
 
 
 def _critic_of(blueprint: Blueprint) -> Critic:

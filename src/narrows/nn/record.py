@@ -43,13 +43,17 @@ class Units:
     raw : Tensor of shape (restart, row, feature)
         The encoder's output, before the code made features of it; draws of a distribution.
     idle : Tensor of shape (restart, 1, feature)
-        Training rows since each feature was last other than 0, where a penalty asks for them.
+        Training rows before this step since each feature was last other than 0, where a penalty
+        asks for them.
+    longest : float
+        The largest of these at the beginning of the step.
     loss : callable
         Maps other features to the reconstruction loss of each restart and row.
     """
 
     raw: Float[Tensor, "restart row feature"]
     idle: Float[Tensor, "restart 1 feature"]
+    longest: float
     loss: Callable[[Tensor], Tensor]
 
 

@@ -31,17 +31,12 @@ class Scale:
 
     def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return scaled rows, in single or double precision, NaN where they are missing."""
-        out = np.empty(x.shape, dtype=np.float64 if dtype is torch.float64 else np.float32)
         if self.trivial:
-            out[...] = x
-        else:
-            np.divide(
-                np.subtract(x, self.centre, dtype=np.float64),
-                self.width,
-                out=out,
-                casting="same_kind",
-            )
-        return torch.from_numpy(out)
+            number = np.float64 if dtype is torch.float64 else np.float32
+            return torch.from_numpy(x.astype(number))
+        wide = _tensor(x).double() - torch.from_numpy(self.centre)
+        wide /= torch.from_numpy(self.width)
+        return wide.to(dtype)
 
     def repeated(self, n_values: int) -> "Scale":
         """Return the scale of longer or shorter sequences of the same features."""
@@ -62,6 +57,12 @@ class Scale:
     def trivial(self) -> bool:
         """Whether the map changes nothing."""
         return bool((self.centre == 0).all() and (self.width == 1).all())
+
+
+def _tensor(x: Array) -> torch.Tensor:
+    """Return numbers as a tensor, which shares their memory where torch can read it."""
+    plain = x.flags.c_contiguous and x.flags.writeable and x.dtype in (np.float32, np.float64)
+    return torch.from_numpy(x if plain else x.astype(np.float64))
 
 
 class Moments:

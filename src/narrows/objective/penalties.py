@@ -5,6 +5,7 @@ where it is a statistic of the batch, one per restart. Weights and the mean are 
 place, by the model.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -23,8 +24,8 @@ class Penalty(Part, ABC):
     ----------
     layer : int or None
         The encoder's hidden layer that is penalised, from 1; None for the code.
-    counts_idle : bool
-        Whether the model counts how long units have been silent.
+    patience : float
+        Training rows without firing after which a unit counts as silent, where that matters.
     bound : bool
         Whether it belongs, with the reconstruction, to a bound on the likelihood.
     of_distribution : bool
@@ -37,7 +38,7 @@ class Penalty(Part, ABC):
     """
 
     layer: int | None = None
-    counts_idle: bool = False
+    patience: float = math.inf
     bound: bool = False
     of_distribution: bool = False
     of_batch: bool = False
@@ -157,8 +158,8 @@ class KLSparsity(Penalty):
 class Revival(Penalty):
     """Wakes silent units by asking them for what the others miss: ``strength loss(t, D(h + u))``.
 
-    u are the largest raw values among the units that have been 0 for too many training rows, and
-    the code h is held fixed; 0 as long as no unit is silent, and in evaluation.
+    u are the largest raw values among the units that have been 0 for too many training rows before
+    this step, and the code h is held fixed; 0 as long as no unit is silent, and in evaluation.
 
     Parameters
     ----------
@@ -183,17 +184,15 @@ class Revival(Penalty):
     ['reconstruction', 'revival']
     """
 
-    counts_idle = True
-
     def __init__(self, strength: float = 0.03125, patience: int = 5000) -> None:
         self.strength = strength
         self.patience = patience
 
     def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
         units = record.units
-        silent = (units.idle >= self.patience).expand_as(units.raw)
-        if not torch.is_grad_enabled() or not silent.any():
+        if not torch.is_grad_enabled() or units.longest < self.patience:
             return torch.zeros_like(record.features[..., 0])
+        silent = (units.idle >= self.patience).expand_as(units.raw)
         wanted = units.raw.masked_fill(~silent, -torch.inf)
         lowest = wanted.topk(-(-wanted.shape[-1] // 2), -1).values[..., -1:]
         woken = torch.where(silent & (wanted >= lowest), units.raw, 0)
