@@ -13,6 +13,13 @@ def same_network(case, X, n_epochs, n_init=1, ordering="none"):
     return _epochs(case, X, n_epochs, ordering, 0.0, architecture=dense, n_init=n_init)
 
 
+def mixed(case, X, n_epochs):
+    """Time the same network in mixed precision."""
+    dense = Dense(case.encoder[1:-1], case.activation, linear_path=False, init="random")
+    settings = {"architecture": dense, "precision": "bfloat16"}
+    return _epochs(case, X, n_epochs, "none", 0.0, **settings)
+
+
 def as_it_comes(case, X, n_epochs, n_init=1, ordering="none"):
     """Time the defaults: a linear path that starts as PCA, a tenth of the rows held out."""
     settings = {"hidden_layer_sizes": case.encoder[1:-1], "activation": case.activation}
@@ -36,9 +43,11 @@ def variational(case, X, n_epochs, likelihood):
     return clock.seconds(case.n_steps)
 
 
-def _epochs(case, X, n_epochs, ordering, held_out, **settings):
+def _epochs(case, X, n_epochs, ordering, held_out, precision="float32", **settings):
     clock = Clock()
-    training = Training(validation_fraction=held_out, patience=None, callbacks=[clock])
+    training = Training(
+        validation_fraction=held_out, patience=None, callbacks=[clock], precision=precision
+    )
     ranked = ordering != "none"
     kind = HierarchicalAutoencoder if ranked else Autoencoder
     model = kind(

@@ -15,6 +15,7 @@ from sklearn.neural_network import MLPRegressor
 
 LOOP, OURS, DEFAULTS = "bare torch loop", "narrows, same network", "narrows, as it comes"
 EIGHT, MLP = "narrows, same network, 8 restarts", "scikit-learn MLPRegressor"
+MIXED = "narrows, same network, mixed precision"
 FLOOR, ADAM = "floor: matrix products alone", "one fused Adam step alone"
 PEERS = ("skorch", "PyOD", "mlcolvar", "pythae")
 NOTES = (
@@ -25,7 +26,8 @@ NOTES = (
     "PyOD leaves out the remainder of an epoch.",
     "Same network: no linear path, random start, all rows trained on. As it comes: linear path, "
     "start as PCA, a tenth of the rows held out and evaluated each epoch. Time is the epoch's, "
-    "with all that happens in it.",
+    "with all that happens in it. Both in single precision; mixed precision computes products and "
+    "activations in bfloat16 and all else in single precision.",
 )
 
 
@@ -91,6 +93,8 @@ def programs(case, X, n_epochs, peers):
         found[f"{FLOOR}, one thread"] = lambda: bare.one_thread(bare.floor)(case, n_epochs)
         found[f"{LOOP}, one thread"] = lambda: bare.one_thread(bare.loop)(case, X, n_epochs)
         found[EIGHT] = lambda: ours.same_network(case, X, n_epochs, n_init=8)
+    else:
+        found[MIXED] = lambda: ours.mixed(case, X, n_epochs)
     return found | {peer: lambda p=peer: peers(p, case, n_epochs) for peer in PEERS}
 
 
@@ -98,8 +102,9 @@ def bars(case, found):
     """Return the rows of the table of bars."""
     if case.name != "S":
         return [
-            bar(f"{case.name}: {OURS} / bare loop", found, OURS, LOOP, most=1.0),
-            bar(f"{case.name}: {OURS} / (floor + Adam)", found, OURS, FLOOR, ADAM, most=1.25),
+            bar(f"3: {case.name}: {OURS} / bare loop", found, OURS, LOOP, most=1.0),
+            bar(f"3: {case.name}: {OURS} / (floor + Adam)", found, OURS, FLOOR, ADAM, most=1.25),
+            *(bar(f"3: {case.name}: {p} / {MIXED}", found, p, MIXED, least=2.5) for p in PEERS),
         ]
     return [
         bar(f"1: {OURS} / MLPRegressor", found, OURS, MLP, most=1.4),
