@@ -329,10 +329,14 @@ def test_fit_and_transform_take_a_condition() -> None:
     known = ["--condition", "known.csv:kind,energy"]
     fit = ["fit", "X.csv", *known, "--model", "Autoencoder", *settings, "--test-fraction", "0.2"]
     succeed(*fit, "-o", "k.safetensors")
-    succeed("transform", "k.safetensors", "X.csv", *known, "-o", "codes.npy")
     model = narrows.load("k.safetensors")
-    expected = model.transform("X.csv", condition="known.csv")
-    np.testing.assert_allclose(np.load("codes.npy"), expected, rtol=1e-6)
+    for command, expected in {
+        "transform": model.transform("X.csv", condition="known.csv"),
+        "reconstruct": model.reconstruct("X.csv", condition="known.csv"),
+        "score": model.score_samples("X.csv", condition="known.csv")[:, None],
+    }.items():
+        succeed(command, "k.safetensors", "X.csv", *known, "-o", "found.npy")
+        np.testing.assert_allclose(np.load("found.npy"), expected, rtol=1e-5, err_msg=command)
     shown = " ".join(succeed("info", "k.safetensors").split())
     assert "condition kind (2 categories), energy (numbers)" in shown
     model.fit_density("X.csv", condition="known.csv").save("k.safetensors")
@@ -739,8 +743,24 @@ def test_a_fit_with_checkpoints_goes_on(tmp_path: Path) -> None:
     assert f"'{run_folder}' holds no checkpoint. To begin anew, do not ask to resume." in " ".join(
         result.stderr.split()
     )
-    succeed(*given, "--checkpoint", run_folder)
+    assert not Path(run_folder).exists()
+    for every, said in (
+        (["--checkpoint-every", "5min"], "--checkpoint-every needs --checkpoint FOLDER."),
+        (
+            ["--checkpoint", run_folder, "--checkpoint-every", "often"],
+            "--checkpoint-every 'often' is no interval. Write 30s, 5min, 2h or 20epochs.",
+        ),
+        (
+            ["--checkpoint", run_folder, "--checkpoint-every", "0.5epochs"],
+            "epochs=0.5 must be a whole number, at least 1, or None.",
+        ),
+    ):
+        assert said in " ".join(run(*given, *every).stderr.split())
+    succeed(*given, "--checkpoint", run_folder, "--checkpoint-every", "1epoch")
     first = Path(out).read_bytes()
-    succeed(*given, "--checkpoint", run_folder, "--resume")
+    result = run(*given, "--checkpoint", run_folder, "--checkpoint-every", "1epoch", "--resume")
+    assert f"narrows: '{run_folder}' holds a checkpoint of this fit: it is complete." in " ".join(
+        result.stderr.split()
+    )
     assert Path(out).read_bytes() == first
     assert narrows.load(out).random_state == 0

@@ -191,7 +191,7 @@ def test_a_line_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPat
         source("x.csv")
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet"])
 def test_a_file_that_changes_or_vanishes_is_noticed(suffix: str) -> None:
     whole(suffix)
     rows = source(f"good{suffix}")
@@ -199,7 +199,7 @@ def test_a_file_that_changes_or_vanishes_is_noticed(suffix: str) -> None:
     with pytest.raises(ValueError, match="truncated, damaged"):
         rows.read(0, 300)
     os.remove(f"good{suffix}")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=rf"good\{suffix}' is gone: it was there before\."):
         rows.read(0, 300)
 
 

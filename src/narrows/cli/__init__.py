@@ -85,7 +85,7 @@ class Commands(TyperGroup):
         """Run a command; exit with 0, with 2 after a mistake, with 130 after Ctrl-C."""
         written = list(sys.argv[1:] if args is None else args) or ["--help"]
         run = partial(super().main, written, "narrows", standalone_mode=False)
-        with _show.warnings_as_lines():
+        with _show.notices_as_lines():
             sys.exit(_code(run))
 
 

@@ -44,6 +44,11 @@ class Material:
     def __len__(self) -> int:
         return len(self.data)
 
+    @property
+    def known(self) -> dict[str, Any]:
+        """The condition as an argument, if there is one."""
+        return {} if self.condition is None else {"condition": self.condition}
+
     def split(self, model: Any, fraction: float) -> "tuple[Material, Material]":
         """Return the training part and the test part: the same rows whenever data and model are.
 
@@ -142,31 +147,25 @@ def _unequal(option: str, path: str | None, n_found: int, n_rows: int) -> ValueE
     )
 
 
-def mapped(
-    function: "Callable[[Source, Source | None], Array]",
-    rows: "Source",
-    target: "Source | None" = None,
-) -> "Iterator[Array]":
-    """Yield what a function makes of rows and their targets, a block at a time.
+def mapped(function: "Callable[[Material], Array]", everything: Material) -> "Iterator[Array]":
+    """Yield what a function makes of rows and what goes with them, a block at a time.
 
     A block holds what fits in memory with ease; a bar shows how many are done where a person
     watches. An error names the row that it has in all of them.
     """
     import numpy as np
 
-    from narrows.data.views import Rows
-
-    size = max(_VALUES // max(math.prod(rows.shape), 1), 1)
-    if len(rows) <= size:
-        yield function(rows, target)
+    n_rows = len(everything)
+    size = max(_VALUES // max(math.prod(everything.data.shape), 1), 1)
+    if n_rows <= size:
+        yield function(everything)
         return
-    for start in _show.progress(range(0, len(rows), size)):
-        index = np.arange(start, min(start + size, len(rows)))
-        part = None if target is None else Rows(target, index)
+    for start in _show.progress(range(0, n_rows, size)):
+        index = np.arange(start, min(start + size, n_rows))
         try:
-            found = function(Rows(rows, index), part)
+            found = function(everything.rows(index))
         except ValueError:
-            function(rows, target)  # checks all rows before it computes, and counts them from 0
+            function(everything)  # checks all rows before it computes, and counts them from 0
             raise
         yield found
 

@@ -25,21 +25,17 @@ def fit(estimator: Any, train: "Material", validation: Any = None, *, warn: bool
             sample_weight=train.weight,
             groups=train.groups,
             validation=validation,
-            **_known(train),
+            **train.known,
         )
     estimator.set_params(verbose=verbose)
     return time.monotonic() - started
-
-
-def _known(rows: "Material") -> dict[str, Any]:
-    return {} if rows.condition is None else {"condition": rows.condition}
 
 
 def held_out(estimator: Any, test: "Material") -> dict[str, "Array"]:
     """Return the FVE of the model, and of all its restarts, on rows that chose nothing."""
     import numpy as np
 
-    told = {"target": test.target, "sample_weight": test.weight, **_known(test)}
+    told = {"target": test.target, "sample_weight": test.weight, **test.known}
     each = [restart.fve(test.data, **told) for restart in estimator.restarts_]
     return {"fve": estimator.fve(test.data, **told), "fve_restarts": np.stack(each)}
 

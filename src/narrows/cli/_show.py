@@ -1,6 +1,7 @@
 """What the commands print: results on stdout, everything else on stderr, one line each."""
 
 import json
+import logging
 import math
 import sys
 import warnings
@@ -82,10 +83,20 @@ def quiet_stdout() -> Iterator[None]:
         yield
 
 
+class _Lines(logging.Handler):
+    """Prints what the package logs for its user as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console(stderr=True).print(f"narrows: {record.getMessage()}", soft_wrap=True, markup=False)
+
+
 @contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Print each warning to the user once, as a line on stderr; hide those to programmers."""
-    seen = set()
+def notices_as_lines() -> Iterator[None]:
+    """Print warnings to the user, each once, and what is logged, as lines on stderr.
+
+    Warnings to programmers are hidden.
+    """
+    seen, log, lines = set(), logging.getLogger("narrows"), _Lines(logging.INFO)
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         text = " ".join(str(message).split())
@@ -97,7 +108,14 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show
-        yield
+        before = log.level
+        log.setLevel(logging.INFO)
+        log.addHandler(lines)
+        try:
+            yield
+        finally:
+            log.removeHandler(lines)
+            log.setLevel(before)
 
 
 def progress(steps: range) -> Iterator[int]:

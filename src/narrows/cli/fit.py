@@ -1,6 +1,7 @@
 """``narrows fit``."""
 
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,12 @@ Checkpoint = Annotated[
         help="Save the training here every ten minutes; the same command goes on from there.",
     ),
 ]
+Every = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint-every", metavar="N", help="Save so often instead: 30s, 5min or 20epochs."
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Refuse to begin anew where there is no checkpoint.")
 ]
@@ -37,6 +44,8 @@ Log = Annotated[
         "--json-log", metavar="FILE", help="Add a line of JSON for each epoch to this file."
     ),
 ]
+
+_MINUTES = {"s": 1 / 60, "min": 1.0, "h": 60.0}
 
 
 def fit(
@@ -51,6 +60,7 @@ def fit(
     validation: Validation = None,
     validation_target: ValidationTarget = None,
     checkpoint: Checkpoint = None,
+    every: Every = None,
     resume: Resume = False,
     log: Log = None,
     as_json: Json = False,
@@ -66,7 +76,8 @@ def fit(
     --------
     $ narrows fit table.csv --n-components 5 --test-fraction 0.2 -o model.safetensors
     $ narrows fit run1.npy run2.npy --training.split blocks --n-init 8 -o model.safetensors
-    $ narrows fit big.npy --checkpoint run/ --json-log run.jsonl -o model.safetensors
+    $ narrows fit big.npy --checkpoint run/ --checkpoint-every 5min -o model.safetensors
+    $ narrows fit big.npy --json-log run.jsonl -o model.safetensors
     $ torchrun --nproc-per-node 2 -m narrows fit big.npy -o model.safetensors
     $ narrows fit table.csv:x,y --condition table.csv:kind -o model.safetensors
     $ narrows fit counts.parquet --likelihood negative_binomial -o model.safetensors
@@ -82,7 +93,7 @@ def fit(
         )
     with _together():
         estimator = _models.estimator(model, _models.values(settings))
-        _keep_checkpoints(estimator, checkpoint, resume)
+        _keep_checkpoints(estimator, checkpoint, every, resume)
         _keep_log(estimator, log)
         material = _data.material(data, target, sample_weight, groups, condition=condition)
         train, test = material.split(estimator, test_fraction)
@@ -121,18 +132,34 @@ def _is_first() -> bool:
     return _ranks.first()
 
 
-def _keep_checkpoints(estimator: Any, folder: str | None, resume: bool) -> None:
+def _keep_checkpoints(estimator: Any, folder: str | None, every: str | None, resume: bool) -> None:
     """Let a fit be saved while it trains; one without a seed gets 0, so that it can go on."""
     from narrows import Checkpoint, Training
 
     if folder is None:
-        if resume:
-            raise ValueError("--resume needs --checkpoint FOLDER.")
+        for name, given in (("--resume", resume), ("--checkpoint-every", every)):
+            if given:
+                raise ValueError(f"{name} needs --checkpoint FOLDER.")
         return
     training = estimator.training or Training()
-    training.set_params(checkpoint=Checkpoint(folder, resume=resume or None))
+    training.set_params(checkpoint=Checkpoint(folder, **_often(every), resume=resume or None))
     seed = 0 if estimator.random_state is None else estimator.random_state
     estimator.set_params(training=training, random_state=seed)
+
+
+def _often(every: str | None) -> dict[str, Any]:
+    """Return how often to save, as settings of a checkpoint."""
+    if every is None:
+        return {}
+    found = re.fullmatch(r"(\d+|\d*\.\d+) ?(s|min|h|epochs?)", every.strip())
+    if found is None:
+        raise ValueError(
+            f"--checkpoint-every {every!r} is no interval. Write 30s, 5min, 2h or 20epochs."
+        )
+    number, unit = found.groups()
+    if unit in _MINUTES:
+        return {"minutes": float(number) * _MINUTES[unit]}
+    return {"minutes": None, "epochs": int(number) if number.isdigit() else float(number)}
 
 
 def _keep_log(estimator: Any, path: str | None) -> None:

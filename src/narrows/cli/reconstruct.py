@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from narrows.cli import _data
-from narrows.cli._arguments import Data, Json, ModelFile, Table, names_of
+from narrows.cli._arguments import ConditionFile, Data, Json, ModelFile, Table, names_of
 
 Level = Annotated[
     int | None,
@@ -15,7 +15,12 @@ Level = Annotated[
 
 
 def reconstruct(
-    model: ModelFile, data: Data, output: Table, level: Level = None, as_json: Json = False
+    model: ModelFile,
+    data: Data,
+    output: Table,
+    level: Level = None,
+    condition: ConditionFile = None,
+    as_json: Json = False,
 ) -> None:
     """Write what rows become after passing through their code, in the units of the data.
 
@@ -28,5 +33,6 @@ def reconstruct(
     import narrows
 
     estimator = narrows.load(model)
-    found = _data.mapped(lambda rows, _: estimator.reconstruct(rows, level), _data.rows(data))
+    rows = _data.material(data, condition=condition)
+    found = _data.mapped(lambda some: estimator.reconstruct(some.data, level, **some.known), rows)
     _data.write(output, found, partial(names_of, estimator), as_json)

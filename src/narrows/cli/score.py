@@ -5,7 +5,16 @@ from typing import Annotated
 import typer
 
 from narrows.cli import _data, _results, _show
-from narrows.cli._arguments import Data, Groups, Json, ModelFile, Target, TestFraction, Weights
+from narrows.cli._arguments import (
+    ConditionFile,
+    Data,
+    Groups,
+    Json,
+    ModelFile,
+    Target,
+    TestFraction,
+    Weights,
+)
 
 Scores = Annotated[
     str | None,
@@ -26,6 +35,7 @@ def score(
     target: Target = None,
     sample_weight: Weights = None,
     groups: Groups = None,
+    condition: ConditionFile = None,
     as_json: Json = False,
 ) -> None:
     """Print how much of the data each number of components explains, and score its rows.
@@ -44,14 +54,15 @@ def score(
     import narrows
 
     estimator = narrows.load(model)
-    everything = _data.material(data, target, sample_weight, groups)
+    everything = _data.material(data, target, sample_weight, groups, condition=condition)
     test = everything.split(estimator, test_fraction)[1] or everything
     found = _results.held_out(estimator, test)
     if output is not None:
         scores = _data.mapped(
-            lambda rows, target: estimator.score_samples(rows, target=target)[:, None],
-            test.data,
-            test.target,
+            lambda some: estimator.score_samples(some.data, target=some.target, **some.known)[
+                :, None
+            ],
+            test,
         )
         _data.save(output, scores, ["score"])
     if as_json:

@@ -24,10 +24,7 @@ def transform(
     import narrows
 
     estimator = narrows.load(model)
-    rows = _data.rows(data)
-    codes = _data.mapped(lambda some, _: estimator.transform(some), rows)
-    if condition is not None:  # a table in memory, as its columns are
-        known = _data.known_of(condition, len(rows))
-        codes = iter([estimator.transform(rows, condition=known)])
+    rows = _data.material(data, condition=condition)
+    codes = _data.mapped(lambda some: estimator.transform(some.data, **some.known), rows)
     names = [str(name) for name in estimator.get_feature_names_out()]
     _data.write(output, codes, lambda _: names, as_json)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from narrows._errors import require
 from narrows.data.blocks import BlockSource
-from narrows.data.places import Place, damaged, reading
+from narrows.data.places import Place, damaged, open_bytes, reading
 from narrows.data.protocol import refuse_text, selected
 
 _GROUP = 65_536  # rows in a group we write, at most
@@ -72,6 +72,8 @@ class ParquetSource(BlockSource):
 
 def _file(place: Place) -> Any:
     parquet = require("pyarrow.parquet", "parquet")
+    if isinstance(place, Path):
+        open_bytes(place).close()  # says in plain words if the system refuses
     return parquet.ParquetFile(place if isinstance(place, Path) else place.open())
 
 

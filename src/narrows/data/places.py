@@ -54,8 +54,21 @@ def is_zarr_store(place: Place) -> bool:
 
 
 def open_bytes(place: Place) -> BufferedReader:
-    """Open a file for reading."""
-    return place.open("rb")
+    """Open a file, which was there when it was named, for reading.
+
+    Raises
+    ------
+    FileNotFoundError
+        It has gone since.
+    """
+    try:
+        return place.open("rb")
+    except FileNotFoundError as error:
+        if isinstance(place, Remote):  # which says by itself what is not there
+            raise
+        raise FileNotFoundError(
+            f"The file '{place}' is gone: it was there before. Put it back, and run this again."
+        ) from error
 
 
 def in_natural_order(places: Iterable[Place]) -> list[Place]:
@@ -98,7 +111,7 @@ def reading(place: Place) -> Iterator[None]:
     """
     try:
         yield
-    except (MissingExtraError, MemoryError, Unreachable):
+    except (MissingExtraError, MemoryError, Unreachable, FileNotFoundError):
         raise
     except ImportError as error:  # what decompresses it, say; the library names what to install
         reason = " ".join(str(error).split()).rstrip(".")

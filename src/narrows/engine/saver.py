@@ -128,6 +128,8 @@ class Saver:
             found = _ranks.from_first(lambda: self._begin(run, batches))
             if found is not None:
                 run.load(found)
+                done = "it is complete" if run.over else f"it goes on after {run.n_epochs} epochs"
+                _LOG.info("'%s' holds a checkpoint of this fit: %s.", self._folder, done)
         with _heeding(self._heed):
             yield
 
@@ -163,6 +165,8 @@ class Saver:
 
     def _begin(self, run: Run, batches: Sequence[Iterable[Any] | None]) -> dict[str, Tensor] | None:
         """Return the state from which a run goes on, if there is one."""
+        if self.checkpoint.resume and not self._folder.exists():
+            raise CheckpointError(_none(f"'{self._folder}' holds no checkpoint."))
         _make(self._folder)
         self.identity = _identity(self.settings, run, batches)
         begun = this_fit().begun
@@ -179,9 +183,7 @@ class Saver:
             )
         self._wait()
         if own:
-            found = self._latest(own, run)
-            _LOG.info("'%s' holds a checkpoint of this fit: it goes on from there.", self._folder)
-            return found
+            return self._latest(own, run)
         if first:
             self._tell_others()
         return None
@@ -217,7 +219,7 @@ class Saver:
         else:
             return
         if must:
-            raise CheckpointError(f"{text} To begin anew, do not ask to resume.")
+            raise CheckpointError(_none(text))
         _WARNED.add(where)
         warnings.warn(f"{text} Training begins anew.", stacklevel=9)
 
@@ -257,6 +259,10 @@ class Saver:
         name = signal.Signals(self._stop).name
         warnings.warn(f"Training was stopped by {name}.{self.hint}", stacklevel=5)
         raise SystemExit(128 + self._stop)
+
+
+def _none(text: str) -> str:
+    return f"{text} To begin anew, do not ask to resume."
 
 
 def _make(folder: Path) -> None:
