@@ -120,13 +120,17 @@ def _fill(
 
 
 def _draw(grid: Grid, codes: np.ndarray, groups: Groups, colours: np.ndarray) -> None:
-    """Draw stacked histograms of the groups, and points in the order of the rows."""
+    """Draw histograms of the groups, of several stacked, and points in the order of the rows."""
     style: Any = {"s": 16 if len(codes) < 300 else 9, "alpha": 0.7, "linewidths": 0}
     for (row, column), ax in grid.items():
         if row == column:
             parts = [codes[members, row] for members, _ in groups.values()]
             fills = [colour for _, colour in groups.values()]
-            ax.hist(parts, bins=30, stacked=True, color=fills, label=list(groups))
+            if len(groups) == 2:  # to be compared, as codes are with a prior
+                look: Any = {"histtype": "stepfilled", "alpha": 0.5}
+            else:
+                look = {"stacked": True}
+            ax.hist(parts, bins=30, color=fills, label=list(groups), **look)
         else:
             ax.scatter(codes[:, column], codes[:, row], c=colours, rasterized=True, **style)
 
