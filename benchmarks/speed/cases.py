@@ -37,9 +37,13 @@ class Case:
             return rng.poisson(rng.gamma(0.5, 2.0, shape[1]), shape).astype(np.float32)
         return rng.standard_normal(shape, dtype=np.float32)
 
+    def short(self, n_steps):
+        """Return the case with so many batches of rows, at most."""
+        return replace(self, n_rows=min(self.n_rows, n_steps * self.batch_size))
+
     def small(self):
         """Return the case with two batches of rows."""
-        return replace(self, n_rows=2 * self.batch_size)
+        return self.short(2)
 
     @property
     def n_parameters(self):

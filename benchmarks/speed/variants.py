@@ -24,6 +24,7 @@ from narrows import (
 )
 
 PLAIN = "plain"
+STEPS = 40  # of an epoch, at most
 VARIANTS = {
     PLAIN: (Autoencoder, {}),
     "denoising": (DenoisingAutoencoder, {}),
@@ -108,7 +109,7 @@ def main():
     arguments = options("What a training step of every estimator costs", cases=every)
     bars, parts = [], []
     for key in arguments.cases:
-        case = CASES[key].small() if arguments.effort.quick else CASES[key]
+        case = CASES[key].small() if arguments.effort.quick else CASES[key].short(STEPS)
         X, n_epochs = case.data(), arguments.effort.n_epochs
         programs = {name: partial(timed, name, case, X, n_epochs) for name in VARIANTS}
         found = rounds(programs, arguments.effort.n_rounds)

@@ -53,6 +53,7 @@ def mixed(precision: str, work: float, where: torch.device) -> bool:
     return _ranks.from_first(lambda: precision == "bfloat16" or (pays and _pays(where.type)))
 
 
+_WORTH_TWO, _WORTH_MORE = 1e6, 1e7  # multiplications of a step, for a second and further threads
 _LARGE = 1e8  # multiplications of a step, from which products take most of its time
 
 
@@ -91,7 +92,8 @@ def threads(work: float) -> Iterator[None]:
         Multiplications of a training step; small steps are slower on many threads.
     """
     allowed = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(allowed, int(work / 1e7) + 1)))
+    wanted = 1 + (work >= _WORTH_TWO) + int(work / _WORTH_MORE)
+    torch.set_num_threads(max(1, min(allowed, wanted)))
     try:
         yield
     finally:
