@@ -24,7 +24,7 @@ from narrows import (
 )
 
 PLAIN = "plain"
-STEPS = 40  # of an epoch, at most
+STEPS, EPOCHS = 24, 2  # steps of an epoch, at most; epochs that count, after one that warms up
 VARIANTS = {
     PLAIN: (Autoencoder, {}),
     "denoising": (DenoisingAutoencoder, {}),
@@ -44,7 +44,8 @@ VARIANTS = {
     "few labels (M2)": (SemiSupervisedVAE, {}),
 }
 NOTES = (
-    "Median epoch divided by its steps, all variants in turn, in rounds of one run; ratio: median "
+    f"Median of {EPOCHS} epochs of at most {STEPS} steps, divided by these, after one that warms up; "
+    "all variants in turn, in rounds of one run; ratio: median "
     "(lowest to highest) over rounds to the plain autoencoder of the same widths. Arithmetic: "
     "multiplications of matrix products and operations of torch in a step, counted, as multiples "
     "of the plain one's. Beyond: the ratio of times over the larger of both multiples, asked to be "
@@ -110,7 +111,7 @@ def main():
     bars, parts = [], []
     for key in arguments.cases:
         case = CASES[key].small() if arguments.effort.quick else CASES[key].short(STEPS)
-        X, n_epochs = case.data(), arguments.effort.n_epochs
+        X, n_epochs = case.data(), EPOCHS
         programs = {name: partial(timed, name, case, X, n_epochs) for name in VARIANTS}
         found = rounds(programs, arguments.effort.n_rounds)
         counts = {name: counted(name, case) for name in VARIANTS}
