@@ -45,7 +45,8 @@ VARIANTS = {
 }
 NOTES = (
     f"Median of {EPOCHS} epochs of at most {STEPS} steps, divided by these, after one that warms "
-    "up; all variants in turn, in rounds of one run; ratio: median (lowest to highest) over rounds to the plain autoencoder of the same widths. Arithmetic: "
+    "up; all variants in turn, in rounds of one run; ratio: median (lowest to highest) over rounds "
+    "to the plain autoencoder of the same widths. Arithmetic: "
     "multiplications of matrix products and operations of torch in a step, counted, as multiples "
     "of the plain one's. Beyond: the ratio of times over the larger of both multiples, asked to be "
     "at most 1.5. Small networks are bound by operations, large ones by multiplications. A stacked "
