@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 import narrows
 from narrows.cli import COMMANDS, _data, _models, _settings, _show, app
+from narrows.cli.fit import _often
 from narrows.data.split import split_rows
 from narrows.data.views import Rows
 from narrows.parts import ESTIMATORS, PARTS, load
@@ -321,7 +322,9 @@ def test_sample_gives_means_without_noise() -> None:
         np.testing.assert_allclose(np.load("new.npy"), expected, rtol=1e-5)
 
 
-def test_fit_and_transform_take_a_condition() -> None:
+@pytest.mark.parametrize("at_once", [2**23, 40])
+def test_commands_take_a_condition(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_data, "_VALUES", at_once)
     n_rows = len(narrows.source("X.csv"))
     lines = [f"{'ab'[i % 2]},{i % 7}.5" for i in range(n_rows)]
     Path("known.csv").write_text("\n".join(["kind,energy", *lines]))
@@ -732,6 +735,27 @@ def test_a_process_ends_as_a_command_should() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
 
 
+@pytest.mark.parametrize(
+    ("every", "wanted"),
+    [
+        ("30s", {"minutes": 0.5}),
+        ("2.5 min", {"minutes": 2.5}),
+        ("2h", {"minutes": 120}),
+        ("1epoch", {"minutes": None, "epochs": 1}),
+        ("20epochs", {"minutes": None, "epochs": 20}),
+        (None, {}),
+    ],
+)
+def test_intervals(every: str | None, wanted: dict[str, object]) -> None:
+    assert _often(every) == wanted
+
+
+@pytest.mark.parametrize("every", ["often", "0.5epochs", "0s", "5", "-1min", "0 epochs", ""])
+def test_what_is_no_interval(every: str) -> None:
+    with pytest.raises(ValueError, match=r"is no interval. Write 30s, 5min, 2h or 20epochs\."):
+        _often(every)
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_fit_with_checkpoints_goes_on(tmp_path: Path) -> None:
     run_folder, out = str(tmp_path / "run"), str(tmp_path / "m.safetensors")
@@ -750,16 +774,12 @@ def test_a_fit_with_checkpoints_goes_on(tmp_path: Path) -> None:
             ["--checkpoint", run_folder, "--checkpoint-every", "often"],
             "--checkpoint-every 'often' is no interval. Write 30s, 5min, 2h or 20epochs.",
         ),
-        (
-            ["--checkpoint", run_folder, "--checkpoint-every", "0.5epochs"],
-            "epochs=0.5 must be a whole number, at least 1, or None.",
-        ),
     ):
         assert said in " ".join(run(*given, *every).stderr.split())
     succeed(*given, "--checkpoint", run_folder, "--checkpoint-every", "1epoch")
     first = Path(out).read_bytes()
     result = run(*given, "--checkpoint", run_folder, "--checkpoint-every", "1epoch", "--resume")
-    assert f"narrows: '{run_folder}' holds a checkpoint of this fit: it is complete." in " ".join(
+    assert f"narrows: '{run_folder}' holds a checkpoint of this training, complete." in " ".join(
         result.stderr.split()
     )
     assert Path(out).read_bytes() == first

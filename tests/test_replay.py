@@ -181,6 +181,41 @@ def test_gradients_of_second_order_and_several_uses_are_written_once_each():
         assert torch.equal(place, wanted)
 
 
+def test_replays_share_the_places_of_large_results():
+    shared, x = workspace.Workspace(), torch.rand(200, 200)
+
+    def function(x):
+        y = (x @ x).tanh()
+        turned = y.mT
+        return Found([turned.exp().sum(), (turned * x).cos()], [])
+
+    replays = [record(lambda: function(x), [x], workspace=shared)[1] for _ in range(2)]
+    blocks = {block.data_ptr() for block in shared._free}
+    assert len(blocks) == 2
+    for replay, own in zip(replays, (x, -2 * x), strict=True):
+        places = {tensor.data_ptr() for move in replay.moves for tensor in move[2].values()}
+        assert blocks == places & blocks
+        first = replay(x)
+        kept = [tensor.clone() for tensor in first]
+        for found, wanted in zip(replay(own), function(own).returned, strict=True):
+            assert torch.equal(found, wanted)
+        assert all(map(torch.equal, first, kept))
+
+
+def test_what_is_returned_and_written_is_not_written_over():
+    x, place = torch.ones(2), torch.empty(2)
+
+    def function(x):
+        product = 2 * x
+        return Found([product], [product])
+
+    _, replay = record(lambda: function(x), [x], [place])
+    (first,) = replay(x)
+    replay(3 * x)
+    assert torch.equal(first, 2 * x)
+    assert torch.equal(place, 6 * x)
+
+
 def test_one_gradient_of_two_parameters_is_written_to_both():
     a, b = (torch.zeros(2, requires_grad=True) for _ in range(2))
     x, places = torch.tensor([1.0, 2.0]), [torch.empty(2), torch.empty(2)]

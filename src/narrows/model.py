@@ -60,7 +60,7 @@ class Model(Learner):
         for penalty in b.penalties:
             penalty.check(self.encoder.n_hidden, b.posterior is not None)
         self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
-        self._patience = [own.patience for own in b.penalties if own.patience < math.inf]
+        self._patience = [own.silent_after for own in b.penalties if own.silent_after < math.inf]
         self._longest_idle = 0.0
         self.register_buffer("_idle", torch.zeros(n_restarts, 1, b.layout.n_features), False)
         width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.learns]
@@ -434,7 +434,12 @@ class Model(Learner):
             width,
             self.encoding(batch.x.device, batch.condition, batch),
             hidden or (),
-            Units(units, idle, self._longest_idle, lambda other: self._loss_from(batch, other)),
+            Units(
+                units,
+                idle,
+                self._longest_idle if self.training else 0.0,
+                lambda other: self._loss_from(batch, other),
+            ),
             latent=latent,
             progress=self.progress if self.training else None,
             share=batch.share,

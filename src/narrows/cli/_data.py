@@ -37,7 +37,7 @@ class Material:
         return Material(
             Rows(self.data, index),
             None if self.target is None else Rows(self.target, index),
-            condition_of(self.condition, index),
+            _condition_of(self.condition, index),
             *(None if column is None else column[index] for column in columns),
         )
 
@@ -95,12 +95,12 @@ def material(
     if targets is not None and len(targets) != n_rows:
         raise _unequal("target", target, len(targets), n_rows)
     named = {"sample-weight": sample_weight, "groups": groups, "labels": labels}
-    known = None if condition is None else known_of(condition, n_rows)
+    known = None if condition is None else _known_of(condition, n_rows)
     own = (column(*each, n_rows) for each in named.items())
     return Material(found, targets, known, *own)
 
 
-def known_of(path: str, n_rows: int) -> dict[str, list[Any]]:
+def _known_of(path: str, n_rows: int) -> dict[str, list[Any]]:
     """Return the columns of a condition, of as many rows as the data."""
     from narrows.data.columns import columns
 
@@ -111,7 +111,9 @@ def known_of(path: str, n_rows: int) -> dict[str, list[Any]]:
     return found
 
 
-def condition_of(known: dict[str, list[Any]] | None, index: "Array") -> dict[str, list[Any]] | None:
+def _condition_of(
+    known: dict[str, list[Any]] | None, index: "Array"
+) -> dict[str, list[Any]] | None:
     """Return the condition of some of the rows."""
     if known is None:
         return None

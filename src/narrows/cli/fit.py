@@ -151,15 +151,15 @@ def _often(every: str | None) -> dict[str, Any]:
     """Return how often to save, as settings of a checkpoint."""
     if every is None:
         return {}
-    found = re.fullmatch(r"(\d+|\d*\.\d+) ?(s|min|h|epochs?)", every.strip())
-    if found is None:
-        raise ValueError(
-            f"--checkpoint-every {every!r} is no interval. Write 30s, 5min, 2h or 20epochs."
-        )
-    number, unit = found.groups()
-    if unit in _MINUTES:
-        return {"minutes": float(number) * _MINUTES[unit]}
-    return {"minutes": None, "epochs": int(number) if number.isdigit() else float(number)}
+    timed = re.fullmatch(r"(\d+|\d*\.\d+) ?(s|min|h)", every.strip())
+    counted = re.fullmatch(r"(\d+) ?epochs?", every.strip())
+    if timed and float(timed[1]):
+        return {"minutes": float(timed[1]) * _MINUTES[timed[2]]}
+    if counted and int(counted[1]):
+        return {"minutes": None, "epochs": int(counted[1])}
+    raise ValueError(
+        f"--checkpoint-every {every!r} is no interval. Write 30s, 5min, 2h or 20epochs."
+    )
 
 
 def _keep_log(estimator: Any, path: str | None) -> None:

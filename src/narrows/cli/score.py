@@ -1,6 +1,6 @@
 """``narrows score``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,12 +58,12 @@ def score(
     test = everything.split(estimator, test_fraction)[1] or everything
     found = _results.held_out(estimator, test)
     if output is not None:
-        scores = _data.mapped(
-            lambda some: estimator.score_samples(some.data, target=some.target, **some.known)[
-                :, None
-            ],
-            test,
-        )
+
+        def scored(some: _data.Material) -> Any:
+            found = estimator.score_samples(some.data, target=some.target, **some.known)
+            return found[:, None]
+
+        scores = _data.mapped(scored, test)
         _data.save(output, scores, ["score"])
     if as_json:
         _show.as_json({"n_rows": len(test), **found, "path": output})

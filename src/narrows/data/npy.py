@@ -58,13 +58,13 @@ class StreamSource(BaseSource):
         super().__init__(header.shape[0], header.shape[1:], header.dtype)
 
     def _read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
-        size = (stop - start) * self._row
+        rows = np.empty((stop - start, *self.shape), self.dtype)
         with self._handle or open_bytes(self._place) as stream:
             stream.seek(self._offset + start * self._row)
-            content = stream.read(size)
-        if len(content) < size:
+            n_read = stream.readinto(rows.reshape(-1).view(np.uint8).data)
+        if n_read < rows.nbytes:
             raise damaged(self._place)
-        return np.frombuffer(content, self.dtype).reshape(stop - start, *self.shape)
+        return rows
 
 
 def open_npy(place: Place, key: str | None = None) -> Source:

@@ -23,6 +23,10 @@ _NONSENSE = (None, errno.EINVAL, errno.EOVERFLOW)  # no fault of the system, or 
 _LARGEST = 2**32  # bytes of a row, or of a chunk that is decoded as a whole
 
 
+class Gone(FileNotFoundError):
+    """A file that was there when it was named is there no more."""
+
+
 def is_url(text: str) -> bool:
     """Tell a URL from a path; one letter before the colon is a drive.
 
@@ -58,15 +62,15 @@ def open_bytes(place: Place) -> BufferedReader:
 
     Raises
     ------
-    FileNotFoundError
-        It has gone since.
+    Gone
+        It is there no more.
     """
     try:
         return place.open("rb")
     except FileNotFoundError as error:
         if isinstance(place, Remote):  # which says by itself what is not there
             raise
-        raise FileNotFoundError(
+        raise Gone(
             f"The file '{place}' is gone: it was there before. Put it back, and run this again."
         ) from error
 
@@ -111,7 +115,7 @@ def reading(place: Place) -> Iterator[None]:
     """
     try:
         yield
-    except (MissingExtraError, MemoryError, Unreachable, FileNotFoundError):
+    except (MissingExtraError, MemoryError, Unreachable, Gone):
         raise
     except ImportError as error:  # what decompresses it, say; the library names what to install
         reason = " ".join(str(error).split()).rstrip(".")

@@ -217,9 +217,10 @@ class StreamedBatches:
 def ahead(items: Iterator[T]) -> Generator[T, None, None]:
     """Yield items; a thread makes the next one while the present one is used.
 
-    What fails there is raised here. The thread ends with the iterator.
+    What fails there is raised here. The thread ends with the iterator; it computes by itself, since
+    threads of its own would wait for cores that the training has.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="narrows-reading") as reader:
+    with ThreadPoolExecutor(1, "narrows-reading", torch.set_num_threads, (1,)) as reader:
         waiting = reader.submit(next, items, None)
         while (item := waiting.result()) is not None:
             waiting = reader.submit(next, items, None)

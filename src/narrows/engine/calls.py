@@ -131,7 +131,7 @@ def memory_of(tensor: Tensor) -> int:
 
 @cache
 def _writing(operation: Any) -> tuple[Any, str] | None:
-    """Return the form of an operation that writes into a place, and its name of the place.
+    """Return the form of an operation that writes into a place, and its name for the place.
 
     Forms that torch generated compute as always and then copy; they do not count.
     """

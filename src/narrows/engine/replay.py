@@ -57,7 +57,8 @@ def record(
     inputs : sequence of Tensor
         All that differ from call to call; their shapes stay.
     places : sequence of Tensor
-        Where the replay writes what is to be written, each of the same shape.
+        Where the replay writes what is to be written, each of the same shape; the function does
+        not read them.
     workspace : Workspace or None
         Holds large results meanwhile; replays that never run at the same time can share it.
 
@@ -114,7 +115,7 @@ class Replay:
         self.slots = {id(tensor): slot for slot, tensor in enumerate(inputs)}
         calls = [call for call in calls if self._changes(call)]
         calls = self._needed(calls, [*found.returned, *found.written])
-        calls = self._written(calls, found.written, places)
+        calls = self._written(calls, found, places)
         calls = workspace.placed(calls, found.returned)
         self.returned = [self._slot(tensor) for tensor in found.returned]
         touched = [(self._slot(t), k) for k, call in enumerate(calls) for t in call.tensors]
@@ -173,22 +174,21 @@ class Replay:
                 found.append(call)
         return found[::-1]
 
-    def _written(
-        self, calls: Sequence[Call], written: Sequence[Tensor], places: Sequence[Tensor]
-    ) -> list[Call]:
+    def _written(self, calls: Sequence[Call], found: Found, places: Sequence[Tensor]) -> list[Call]:
         """Let calls write into the places where they can, and copy what others made."""
+        returned, written = found
         read = [tensor for call in calls for tensor in call.read]
-        uses = Counter(self._slot(tensor) for tensor in [*read, *written])
+        uses = Counter(self._slot(tensor) for tensor in [*read, *written, *returned])
         pairs = list(zip(written, places, strict=bool(places)))
         goes = {self._slot(tensor): place for tensor, place in pairs}
-        found = []
+        moved = []
         for call in calls:
             slot = self._slot(call.result) if call.can_write else None
             if slot in goes and uses[slot] == 1 and _fits(call, goes[slot]):
                 call = call.into(goes[slot])
                 pairs = [pair for pair in pairs if self._slot(pair[0]) != slot]
-            found.append(call)
-        return found + [Call(COPY, (place, tensor), {}, place) for tensor, place in pairs]
+            moved.append(call)
+        return moved + [Call(COPY, (place, tensor), {}, place) for tensor, place in pairs]
 
     def _move(
         self, call: Call
@@ -212,8 +212,8 @@ class Replay:
 
 def _fits(call: Call, place: Tensor) -> bool:
     """Return whether a call gives the same bits if it writes into a place."""
-    alike = call.name in _ANY_ORDER or call.result.stride() == place.stride()
-    return alike and call.result.dtype == place.dtype
+    plain = place.device.type == "cpu" and call.result.stride() == place.stride()
+    return (plain or call.name in _ANY_ORDER) and call.result.dtype == place.dtype
 
 
 def _gatherer(slots: Sequence[Any]) -> Callable[[list[Any]], Sequence[Any]]:

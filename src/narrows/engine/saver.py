@@ -128,8 +128,7 @@ class Saver:
             found = _ranks.from_first(lambda: self._begin(run, batches))
             if found is not None:
                 run.load(found)
-                done = "it is complete" if run.over else f"it goes on after {run.n_epochs} epochs"
-                _LOG.info("'%s' holds a checkpoint of this fit: %s.", self._folder, done)
+                self._tell_own(run)
         with _heeding(self._heed):
             yield
 
@@ -206,6 +205,12 @@ class Saver:
             f"No checkpoint of this fit in '{self._folder}' can be read. {reasons[0]} Remove the "
             f"files {self.identity}-*{SUFFIX} to begin anew."
         )
+
+    def _tell_own(self, run: Run) -> None:
+        """Say where a training goes on."""
+        if _ranks.first():
+            done = "complete" if run.over else f"which goes on after epoch {run.n_epochs}"
+            _LOG.info("'%s' holds a checkpoint of this training, %s.", self._folder, done)
 
     def _tell_others(self) -> None:
         """Say that there are checkpoints of other fits alone."""

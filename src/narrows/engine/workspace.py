@@ -11,7 +11,7 @@ from torch import Tensor
 
 from narrows.engine.calls import Call, memory_of
 
-_LARGE = 2**16  # bytes, from which libraries of C give memory back
+_LARGE = 2**16  # bytes, of which the C library may give memory back at once
 
 
 class Workspace:
@@ -41,7 +41,11 @@ class Workspace:
         """Return the smallest free block of that many bytes, or a new one."""
         enough = [k for k, block in enumerate(self._free) if len(block) >= size]
         best = min(enough, key=lambda k: len(self._free[k]), default=None)
-        return torch.empty(size, dtype=torch.uint8) if best is None else self._free.pop(best)
+        return (
+            torch.empty(size, dtype=torch.uint8, device="cpu")
+            if best is None
+            else self._free.pop(best)
+        )
 
 
 def _is_large(result: Tensor) -> bool:

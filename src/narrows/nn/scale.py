@@ -33,8 +33,9 @@ class Scale:
         """Return scaled rows, in single or double precision, NaN where they are missing."""
         if self.trivial:
             number = np.float64 if dtype is torch.float64 else np.float32
-            return torch.from_numpy(x.astype(number))
-        wide = _tensor(x).double() - torch.from_numpy(self.centre)
+            return torch.from_numpy(x.astype(number, order="C"))
+        wide = _tensor(x).to(torch.float64, copy=True)
+        wide -= torch.from_numpy(self.centre)
         wide /= torch.from_numpy(self.width)
         return wide.to(dtype)
 
@@ -61,8 +62,8 @@ class Scale:
 
 def _tensor(x: Array) -> torch.Tensor:
     """Return numbers as a tensor, which shares their memory where torch can read it."""
-    plain = x.flags.c_contiguous and x.flags.writeable and x.dtype in (np.float32, np.float64)
-    return torch.from_numpy(x if plain else x.astype(np.float64))
+    plain = x.flags.carray and x.dtype in (np.float32, np.float64)
+    return torch.from_numpy(x if plain else x.astype(np.float64, order="C"))
 
 
 class Moments:

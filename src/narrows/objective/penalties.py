@@ -24,7 +24,7 @@ class Penalty(Part, ABC):
     ----------
     layer : int or None
         The encoder's hidden layer that is penalised, from 1; None for the code.
-    patience : float
+    silent_after : float
         Training rows without firing after which a unit counts as silent, where that matters.
     bound : bool
         Whether it belongs, with the reconstruction, to a bound on the likelihood.
@@ -38,7 +38,7 @@ class Penalty(Part, ABC):
     """
 
     layer: int | None = None
-    patience: float = math.inf
+    silent_after: float = math.inf
     bound: bool = False
     of_distribution: bool = False
     of_batch: bool = False
@@ -187,6 +187,11 @@ class Revival(Penalty):
     def __init__(self, strength: float = 0.03125, patience: int = 5000) -> None:
         self.strength = strength
         self.patience = patience
+
+    @property
+    def silent_after(self) -> float:  # type: ignore[override]
+        """The patience."""
+        return self.patience
 
     def __call__(self, record: Record) -> Float[Tensor, "restart row"]:
         units = record.units

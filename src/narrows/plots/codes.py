@@ -120,7 +120,7 @@ def _fill(
 
 
 def _draw(grid: Grid, codes: np.ndarray, groups: Groups, colours: np.ndarray) -> None:
-    """Draw histograms of the groups, of several stacked, and points in the order of the rows."""
+    """Draw histograms, of two groups one over the other, of more stacked; and points in order."""
     style: Any = {"s": 16 if len(codes) < 300 else 9, "alpha": 0.7, "linewidths": 0}
     for (row, column), ax in grid.items():
         if row == column:
