@@ -64,7 +64,7 @@ CASES = (
 def built(kind, hidden, activation, **settings):
     """Return an estimator of dense networks of these hidden layers."""
     network = Dense(hidden, activation, linear_path=False, init="xavier")
-    training = Training(validation_fraction=0.0, patience=None)
+    training = Training(validation_fraction=0.0, patience=None, precision="float32")
     return kind(architecture=network, random_state=SEED, training=training, **settings)
 
 
