@@ -121,8 +121,8 @@ NOTE = (
     "chosen with two further draws, by the accuracy on the test digits; those of 1000 with another "
     "draw, on 10 000 training digits without labels: 96.81 with M1 of 60 epochs and alpha 1, 96.99 "
     "with alpha 3, 97.16 with M1 of 200 epochs, 97.37 with both. With M1 of 200 epochs, the same "
-    "draws of 100 labels gave 95.85 ± 0.21 (96.30 95.91 96.17 95.11 95.74). Minutes are those of M1 "
-    "and, the median, of one M2; one thread. Published: Kingma, Rezende, Mohamed & Welling 2014."
+    "draws of 100 labels gave 95.85 ± 0.21 (96.30 95.91 96.17 95.11 95.74). Minutes are those of "
+    "M1 and, the median, of one M2; one thread. Published: Kingma, Rezende, Mohamed & Welling 2014."
 )
 
 if __name__ == "__main__":
