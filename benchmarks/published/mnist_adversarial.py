@@ -74,8 +74,8 @@ def make():
 NOTE = (
     "Two components, all 60 000 training digits, 30 epochs of batches of 256, a learning rate of "
     "0.001; the critic's is 0.002 for normal and mixture, 0.01 for uniform and 0.02 for the ring, "
-    "and steps against it are 1, 10 and 30 times as large (`strength`): chosen with a run or two of "
-    "each on 10 000 training digits held out. Priors with borders or a hole need strong steps; with "
+    "and steps against it are 1, 10 and 30 times as large (`strength`): chosen with a run or two "
+    "on 10 000 training digits held out. Priors with borders or a hole need strong steps; with "
     "strength 30 the test rejects normal and mixture, with 1 the ring. All figures on test digits. "
     "p: of the test that codes follow the prior (MMD, 2000 codes and as many draws), the median "
     f"over {N_TESTS} draws with the least; asked: not below 0.01. Critic tells: the share of codes "
