@@ -146,11 +146,11 @@ def test_revival_is_the_loss_of_what_silent_units_add():
     )
     model.train()
     idle = torch.tensor([0.0, 40, 40, 29, 40, 40])
-    model._idle = idle[None, None].clone()
-    model.course()
+    model.idle.rows.copy_(idle[None, None])
+    model.idle.begin()
     record, _ = model._trained(Batch(X, X))
     now = torch.where((record.features[0] != 0).any(0), 0, idle + 10)
-    torch.testing.assert_close(model._idle[0, 0], now)
+    torch.testing.assert_close(model.idle.rows[0, 0], now)
     silent = idle >= 30
     raw = record.units.raw[0].masked_fill(~silent, -torch.inf)
     lowest = raw.topk(3, 1).values[:, -1:]

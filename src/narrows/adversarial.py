@@ -89,13 +89,13 @@ def phases(
     names = model.blueprint.term_names
     inputs = _tensors if model.repeats else None
     if critic is None:
-        return [Phase(model, list(model.parameters()), names, inputs=inputs)]
+        return [Phase(model, list(model.parameters()), names, 1.0, inputs, model.idle.begin)]
     contest = Contest(model, critic.sampler, generators)
     encoder, judge = list(model.encoder.parameters()), list(network_of(model).parameters())
     apart = {*encoder, *judge}
     rest = [parameter for parameter in model.parameters() if parameter not in apart]
     return [
-        Phase(model, [*encoder, *rest], names, 1.0, inputs),
+        Phase(model, [*encoder, *rest], names, 1.0, inputs, model.idle.begin),
         Phase(contest.critic, judge, ("critic",), critic.rate(learning_rate), inputs),
         Phase(contest.encoder, encoder, ("adversarial",), critic.strength, inputs),
     ]

@@ -1,7 +1,7 @@
 """Parts put together: one module whose forward pass returns losses."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -15,6 +15,7 @@ from narrows.corruption import Corruption, around_padding
 from narrows.data.batches import Batch
 from narrows.engine.learner import Learner
 from narrows.nn.architecture import Network
+from narrows.nn.idle import Idle
 from narrows.nn.latent import Latent, drawn, sample
 from narrows.nn.layers import Layered, Linear
 from narrows.nn.ordering import Levels
@@ -38,7 +39,6 @@ class Model(Learner):
     _masks: Tensor
     _weights: Tensor
     _index: Tensor
-    _idle: Tensor
 
     def __init__(self, blueprint: Blueprint, n_restarts: int) -> None:
         super().__init__()
@@ -60,9 +60,8 @@ class Model(Learner):
         for penalty in b.penalties:
             penalty.check(self.encoder.n_hidden, b.posterior is not None)
         self._keeps_hidden = any(penalty.layer is not None for penalty in b.penalties)
-        self._patience = [own.silent_after for own in b.penalties if own.silent_after < math.inf]
-        self._longest_idle = 0.0
-        self.register_buffer("_idle", torch.zeros(n_restarts, 1, b.layout.n_features), False)
+        patience = [own.silent_after for own in b.penalties if own.silent_after < math.inf]
+        self.idle = Idle(patience, n_restarts, b.layout.n_features)
         width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.learns]
         shape = (n_restarts, self.n_levels, 1, width or 1)
         self.log_width = None if width is None else nn.Parameter(torch.zeros(shape))
@@ -79,12 +78,6 @@ class Model(Learner):
         """Whether all training steps take the same operations, given the shapes of rows."""
         disturbance = self.disturbance
         return self.blueprint.repeats and (disturbance is None or repeats(disturbance.corruption))
-
-    def course(self) -> Hashable:
-        """Return for which penalties there are silent units."""
-        if self._patience:
-            self._longest_idle = float(self._idle.max())
-        return tuple(self._longest_idle >= patience for patience in self._patience)
 
     @cached_property
     def rowwise(self) -> bool:  # type: ignore[override]
@@ -416,14 +409,7 @@ class Model(Learner):
         outputs = self.blueprint.ordering.combine(self._decoded(features, masks, batch.condition))
         width = None if self.log_width is None else _pick(self.log_width, levels.index)
         units = raw if self.prior is None else features
-        idle = self._idle
-        if self._patience and self.training:
-            idle = idle.clone()
-            fired, n_seen = (features.detach() != 0).any(1, keepdim=True), len(batch)
-            if batch.share is not None:
-                fired = _ranks.summed([fired.float()])[0] > 0
-                n_seen = batch.share.of_all(n_seen)
-            self._idle.copy_(torch.where(fired, 0, idle + n_seen))
+        idle = self.idle.counted(features, batch.share)
         return Record(
             batch.x,
             batch.target,
@@ -437,7 +423,7 @@ class Model(Learner):
             Units(
                 units,
                 idle,
-                self._longest_idle if self.training else 0.0,
+                self.idle.longest if self.training else 0.0,
                 lambda other: self._loss_from(batch, other),
             ),
             latent=latent,

@@ -1,7 +1,7 @@
 """A classifier beside a conditional autoencoder, learned from rows of which few have labels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -241,10 +241,6 @@ class Classifying(Learner, ABC):
         self.model.seed(generators)
         self.classifier.generators = tuple(generators)
 
-    def course(self) -> Hashable:
-        """Prepare a training step; return what its operations depend on besides its batch."""
-        return self.model.course()
-
     def log_shares(
         self, x: Float[Tensor, "row value"], share: Share | None = None
     ) -> Float[Tensor, "restart row class"]:
@@ -309,7 +305,8 @@ class SemiSupervised(Classifying):
     ) -> list[Phase]:
         """Return the one phase of a training step: all terms move all parameters."""
         inputs = attrgetter("tensors") if self.model.repeats else None
-        return [Phase(self, list(self.parameters()), self.terms, inputs=inputs)]
+        course = self.model.idle.begin
+        return [Phase(self, list(self.parameters()), self.terms, inputs=inputs, course=course)]
 
     def forward(self, pair: Pair) -> list[Float[Tensor, " restart"]]:
         """Return each term of the loss, per value of the data."""

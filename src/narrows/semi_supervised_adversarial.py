@@ -81,7 +81,7 @@ class SemiSupervisedAdversarial(Classifying):
         both, rate = [*encoder, *classifier], critic.rate(learning_rate)
         inputs = _tensors if self.model.repeats else None
         return [
-            Phase(self, [*both, *rest], self.terms[:1], 1.0, inputs),
+            Phase(self, [*both, *rest], self.terms[:1], 1.0, inputs, self.model.idle.begin),
             Phase(partial(self.critics, contest), judges, self.terms[1:3], rate, inputs),
             Phase(partial(self.against, contest), both, self.terms[3:5], critic.strength, inputs),
             Phase(self.classified, classifier, self.terms[5:], self.label_strength, inputs),

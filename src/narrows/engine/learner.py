@@ -1,6 +1,6 @@
 """What the loop trains, and what it reads."""
 
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -50,10 +50,6 @@ class Learner(nn.Module):
     keeps_last: bool = False
     mixed: bool = False
     rowwise: bool = True
-
-    def course(self) -> Hashable:
-        """Prepare a training step; return what its operations depend on besides its batch."""
-        return None
 
 
 def losses_of(model: Learner, terms: Callable[[Any], list[Tensor]], batch: Any) -> list[Tensor]:

@@ -61,10 +61,9 @@ def steps(
         settled = share >= model.settled
         if not settled or model.progress < model.settled:
             model.progress = share
-        course = model.course()
         found: list[Tensor] = []
         for player in players:
-            found += player.step(batch, schedule(kind, share), course, settled)
+            found += player.step(batch, schedule(kind, share), settled)
         yield torch.stack(found)
 
 

@@ -39,6 +39,8 @@ class Phase:
     inputs : callable or None
         Maps a batch to its tensors by name, if the terms take the same operations for all batches
         of the same shapes once the model has settled; None if they may not.
+    course : callable or None
+        Called at the beginning of the phase: what its operations depend on besides the batch.
     """
 
     terms: Callable[[Any], list[Tensor]]
@@ -46,6 +48,7 @@ class Phase:
     names: Sequence[str]
     rate: float = 1.0
     inputs: Callable[[Any], dict[str, Tensor]] | None = None
+    course: Callable[[], Hashable] | None = None
 
 
 class Player:
@@ -94,9 +97,7 @@ class Player:
             [self.flat], lr=self.learning_rate, weight_decay=settings.weight_decay, **fused
         )
 
-    def step(
-        self, batch: Any, rate: float, course: Hashable = None, settled: bool = False
-    ) -> list[Tensor]:
+    def step(self, batch: Any, rate: float, settled: bool = False) -> list[Tensor]:
         """Move the parameters down the gradient of the sum of the losses; return these.
 
         Both are sums over all processes.
@@ -106,12 +107,11 @@ class Player:
         batch : object
         rate : float
             Share of the full learning rate.
-        course : hashable
-            What the operations of the step depend on, besides the batch.
         settled : bool
             Whether all later steps take the same operations.
         """
         again = settled and self.phase.inputs
+        course = self.phase.course and self.phase.course()
         losses = self._replayed(batch, again, course) if again else self._eager(batch)
         self.set_rate(rate)
         self.optimizer.step()
