@@ -1,7 +1,7 @@
 """Bad input: a clear sentence that says where it is and what to write instead; nothing is lost."""
 
 import re
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 import narrows
 from helpers import estimators, quick, short_name, table
 from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training
+from narrows._errors import NonFiniteLossError
 from narrows.data.arrays import ArraySource
 
 X = table()
@@ -505,6 +506,22 @@ def test_constant_features_are_named(frame):
         model = ranked().fit(rows)
     np.testing.assert_allclose(model.reconstruct(rows)[:, [1, 4]], [[1, 2]] * 200, atol=0.05)
     assert (model.fve_ > 0).all()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: plain().fit(FRAME.assign(b=1.0)),
+        lambda: plain(n_components=7).fit(X),
+        lambda: plain(n_init=2).set_params(max_epochs=3, learning_rate=1e30).fit(X),
+        lambda: plain().fit(X, condition=np.arange(200) % 40),
+    ],
+    ids=["constant", "overcomplete", "lost", "categories"],
+)
+def test_a_warning_names_the_line_of_the_user(call):
+    with pytest.warns(UserWarning, match=".") as caught, suppress(NonFiniteLossError):
+        call()
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_data_without_variation_are_explained():

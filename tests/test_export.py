@@ -662,6 +662,12 @@ def test_mistakes(settings, sentence, model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_graph_is_a_file_of_its_own_kind(model, tmp_path):
+    with pytest.raises(ValueError, match=r"must end in '\.onnx'\. Write '.*m\.onnx'\.$"):
+        export(model, tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_only_what_is_fitted_is_written(tmp_path):
     with pytest.raises(NotFittedError, match=r"^This Autoencoder instance is not fitted yet\."):
         export(Autoencoder(2), tmp_path / "m.onnx")

@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from datetime import timedelta
 from functools import partial
@@ -39,6 +40,7 @@ from narrows import (
     TotalCorrelation,
     Training,
     VariationalAutoencoder,
+    _ranks,
     load,
 )
 from narrows.engine.player import Player
@@ -294,6 +296,16 @@ def warned(number):
     return [str(each.message) for each in caught]
 
 
+def late(number):
+    """A fit that the second process comes to late: what the first says meanwhile."""
+    with warnings.catch_warnings(record=True) as caught, pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("always")
+        patch.setattr(_ranks, "PATIENCE", 0.2)
+        time.sleep(number)
+        of_training(number, max_epochs=1)
+    return [str(each.message) for each in caught]
+
+
 def alone(number):
     """A model that one process alone goes on with."""
     X = table(n_rows=N_ROWS)
@@ -345,6 +357,7 @@ OTHERS = {
     "no seed": no_seed,
     "passes": passes,
     "warned": warned,
+    "late": late,
     "undeclared": undeclared,
     "alone": alone,
     "interrupted": partial(in_the_second, callback=interrupted),
@@ -480,6 +493,14 @@ def test_the_first_process_alone_warns(found):
     (said,), others = (each["warned"] for each in found)
     assert said.startswith("1 of 6 features are constant")
     assert not others
+
+
+def test_a_process_that_waits_says_so(found):
+    said = (
+        "Process 0 of 2 waits: not every other has called fit. Call it in every process with the "
+        "same rows and settings."
+    )
+    assert [each["late"] for each in found] == [[said], []]
 
 
 def test_a_fit_that_was_killed_goes_on_to_the_same_bits(found):

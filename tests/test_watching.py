@@ -79,7 +79,7 @@ def test_the_log_holds_the_history(estimator):
     assert start["estimator"] == type(estimator).__name__
     assert start["random_state"] == 0
     assert start["versions"]["torch"] == torch.__version__
-    assert start["settings"]["blueprint.event_shape.0"] == "6"
+    assert start["settings"]["blueprint.event_shape.0"] == 6
     assert end["reason"] == "max_epochs"
     assert end["seconds"] == pytest.approx(sum(line["seconds"] for line in epochs), abs=1e-4)
     history = estimator.history_

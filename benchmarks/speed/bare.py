@@ -36,6 +36,12 @@ def adam_step(case, n_epochs):
     return _epochs(n_epochs, case.n_steps, optimizer.step)
 
 
+def exchange(case, n_epochs):
+    """Time the sum of as many numbers as there are parameters, over all processes."""
+    flat = torch.ones(case.n_parameters)
+    return _epochs(n_epochs, case.n_steps, lambda: torch.distributed.all_reduce(flat))
+
+
 def loop(case, X, n_epochs):
     """Time the bare loop of torch."""
     model = nn.Sequential(*halves(case))

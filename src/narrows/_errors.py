@@ -1,9 +1,11 @@
-"""Errors that say what to write instead."""
+"""Errors and warnings that say what to write instead."""
 
 import difflib
 import importlib
+import sys
+import warnings
 from collections.abc import Iterable
-from types import ModuleType
+from types import FrameType, ModuleType
 
 
 class ModelFileError(ValueError):
@@ -30,6 +32,19 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return a hint naming the choice closest to `name`, or an empty string."""
     match = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, and name the line that called into the package."""
+    package = __name__.partition(".")[0]
+    frame: FrameType | None = sys._getframe()
+    depth = outermost = 0
+    while frame is not None:
+        depth += 1
+        if frame.f_globals.get("__name__", "").partition(".")[0] == package:
+            outermost = depth
+        frame = frame.f_back
+    warnings.warn(text, category, stacklevel=outermost + 1)
 
 
 def require(module: str, extra: str) -> ModuleType:

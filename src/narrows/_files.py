@@ -49,6 +49,22 @@ def require_file(path: PathLike) -> Path:
     return path
 
 
+def require_suffix(path: PathLike, suffix: str) -> None:
+    """Raise ValueError unless a file's name ends with a suffix.
+
+    Examples
+    --------
+    >>> require_suffix("model.pkl", ".onnx")
+    Traceback (most recent call last):
+        ...
+    ValueError: path='model.pkl' must end in '.onnx'. Write 'model.onnx'.
+    """
+    if Path(path).suffix != suffix:
+        name = os.fspath(path)
+        instead = os.path.splitext(name)[0] or "model"
+        raise ValueError(f"path='{name}' must end in '{suffix}'. Write '{instead}{suffix}'.")
+
+
 def _missing(path: Path) -> str:
     if not path.parent.is_dir():
         return f"There is no file '{path}': the folder '{path.parent}' does not exist."

@@ -8,6 +8,7 @@ of a process is such that the losses of all add up to that of the batch.
 import atexit
 import multiprocessing
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,9 +21,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, distributed
 
-from narrows._errors import ProcessError
+from narrows._errors import ProcessError, warn
 
 Result = TypeVar("Result")
+
+PATIENCE = 30.0  # seconds for which the other processes are awaited without a word
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,7 @@ def fitting() -> Iterator[None]:
         return
     token = _FIT.set(fit)
     try:
+        _meet()
         with warnings.catch_warnings():
             if not first():
                 warnings.simplefilter("ignore")
@@ -303,6 +307,21 @@ def fitting() -> Iterator[None]:
         raise
     finally:
         _FIT.reset(token)
+
+
+def _meet() -> None:
+    """Wait for all processes to come to a fit; say so if that takes long."""
+    text = (
+        f"Process {number()} of {size()} waits: not every other has called fit. Call it in every "
+        "process with the same rows and settings."
+    )
+    alarm = threading.Timer(PATIENCE, warn, [text])
+    alarm.daemon = True
+    alarm.start()
+    try:
+        alike(lambda: None)
+    finally:
+        alarm.cancel()
 
 
 def _raised(error: BaseException) -> None:

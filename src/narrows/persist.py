@@ -8,9 +8,7 @@ followed only into packages that the caller names.
 import importlib.metadata
 import json
 import math
-import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +19,8 @@ from safetensors.numpy import save as serialised
 from sklearn.utils.validation import check_is_fitted
 
 from narrows import parts
-from narrows._errors import ModelFileError, nearest
-from narrows._files import atomic, digest, require_file
+from narrows._errors import ModelFileError, nearest, warn
+from narrows._files import atomic, digest, require_file, require_suffix
 from narrows._plain import plain, unkept
 from narrows._types import Array, PathLike
 from narrows._values import check_kinds, count
@@ -108,11 +106,7 @@ def save(estimator: Any, path: PathLike) -> None:
         ...
     ValueError: path='model.pkl' must end in '.safetensors'. Write 'model.safetensors'.
     """
-    if Path(path).suffix != SUFFIX:
-        instead = os.path.splitext(os.fspath(path))[0] or "model"
-        raise ValueError(
-            f"path='{os.fspath(path)}' must end in '{SUFFIX}'. Write '{instead}{SUFFIX}'."
-        )
+    require_suffix(path, SUFFIX)
     name = type(estimator).__name__
     if name not in parts.ESTIMATORS or type(estimator) is not parts.load(parts.ESTIMATORS[name]):
         raise TypeError(
@@ -133,10 +127,9 @@ def _warn_unkept(estimator: Any) -> None:
     for name, value in estimator.get_params().items():
         own = unkept(name, value)
         if own:
-            warnings.warn(
+            warn(
                 f"No file holds Python code: {name}={own} is left out. Codes and scores do not "
                 f"need it; to draw or to train after load, write model.set_params({name}={own}).",
-                stacklevel=4,
             )
 
 

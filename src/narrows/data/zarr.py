@@ -1,6 +1,5 @@
 """Rows of an array of a Zarr store."""
 
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from narrows._errors import nearest, require
+from narrows._errors import nearest, require, warn
 from narrows.data.blocks import BlockSource, Handle, block_starts
 from narrows.data.places import Place, check_chunk, check_numbers, damaged, reading
 
@@ -81,10 +80,9 @@ class ZarrSource(BlockSource):
             rows = (array.shards or array.chunks)[0]
             absent = array.nchunks - array.nchunks_initialized if isinstance(place, Path) else 0
         if absent:
-            warnings.warn(
+            warn(
                 f"'{place}' lacks {absent} of the {array.nchunks} chunks of its array, whose "
                 f"entries are read as {array.fill_value}.",
-                stacklevel=2,
             )
         size = int(np.prod(shape[1:], dtype=float)) * dtype.itemsize
         super().__init__(place, block_starts(shape[0], size, rows), shape[0], shape[1:], dtype)

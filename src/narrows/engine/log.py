@@ -1,13 +1,14 @@
 """A run as a file of JSON lines."""
 
+import ast
 import json
 import math
 import os
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from narrows._errors import warn
 from narrows._files import atomic
 from narrows._types import PathLike
 from narrows.engine.callbacks import Epoch
@@ -66,9 +67,9 @@ class JsonLog(Watcher):
         if start.n_done:
             self._write("resume", {"epoch": start.n_done}, first=True)
             return
-        facts = {
-            name: value for name, value in vars(start).items() if name not in ("run", "n_done")
-        }
+        settings = {name: _setting(text) for name, text in start.settings.items()}
+        facts = {**vars(start), "settings": settings}
+        del facts["run"], facts["n_done"]
         self._write("start", facts, first=True)
 
     def __call__(self, epoch: Epoch) -> None:
@@ -96,7 +97,7 @@ class JsonLog(Watcher):
             if first:
                 raise OSError(f"{text} Write JsonLog('run.jsonl'), say.") from error
             self._lost = True
-            warnings.warn(f"{text} Training goes on without this log.", stacklevel=5)
+            warn(f"{text} Training goes on without this log.")
 
 
 def _append(stream: Any, line: bytes) -> None:
@@ -134,6 +135,15 @@ def _stays(line: bytes, run: str, n_done: int) -> bool:
     if n_done == 0 or told.get("event") == "end":
         return False
     return told.get("event") != "epoch" or told.get("epoch", 0) <= n_done
+
+
+def _setting(text: str) -> Any:
+    """Return what a setting was, if it was a number, a name, true, false or none."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return text if isinstance(value, bytes) else value
 
 
 def _plain(value: Any) -> Any:

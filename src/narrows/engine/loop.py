@@ -1,7 +1,6 @@
 """The training loop: for any module whose forward pass returns terms of one loss per restart."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import MappingProxyType
@@ -12,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from narrows import _ranks
+from narrows._errors import warn
 from narrows.engine.agreement import agree
 from narrows.engine.callbacks import Epoch
 from narrows.engine.history import History as History
@@ -119,10 +119,9 @@ def fit(
                 if stop:
                     break
     except KeyboardInterrupt:
-        warnings.warn(
+        warn(
             f"Training was interrupted after {run.n_epochs} epochs; "
             f"the {'last' if keeps_last else 'best'} weights so far are kept.{saver.hint}",
-            stacklevel=2,
         )
     finally:
         whole = run.alive & _finite(model, len(start)) & history.validation_loss[-1].isfinite()
@@ -160,10 +159,9 @@ def _bury(run: Run, losses: Float[Tensor, "step term restart"]) -> str | None:
     names = [name for player in run.players for name in player.phase.names]
     lost = failure(losses[:, :, run.alive], run.n_epochs + 1, names)
     if still.any():
-        warnings.warn(
+        warn(
             f"{lost} Restarts {(run.alive & ~still).nonzero().flatten().tolist()} stop "
             "learning; the others go on.",
-            stacklevel=3,
         )
         lost = None
     run.alive = still

@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from narrows import _ranks
-from narrows._errors import CheckpointError
+from narrows._errors import CheckpointError, warn
 from narrows._files import digest
 from narrows._types import PathLike
 from narrows.engine.checkpoint import (
@@ -198,7 +197,7 @@ class Saver:
                 reasons.append(str(error))
                 continue
             if reasons:
-                warnings.warn(f"{reasons[0]} The one before it is used.", stacklevel=8)
+                warn(f"{reasons[0]} The one before it is used.")
             run.seconds = seconds_of(header)
             return tensors
         raise CheckpointError(
@@ -226,7 +225,7 @@ class Saver:
         if must:
             raise CheckpointError(_none(text))
         _WARNED.add(where)
-        warnings.warn(f"{text} Training begins anew.", stacklevel=9)
+        warn(f"{text} Training begins anew.")
 
     def _save(self, run: Run) -> None:
         if not (self.saves and _ranks.first()):
@@ -237,7 +236,7 @@ class Saver:
         try:
             write(path, run.tensors(), facts)
         except OSError as error:
-            warnings.warn(f"{error} Training goes on, and earlier checkpoints stay.", stacklevel=5)
+            warn(f"{error} Training goes on, and earlier checkpoints stay.")
             self._wait()
             return
         self._number += 1
@@ -262,7 +261,7 @@ class Saver:
         if self._stop == signal.SIGINT:
             raise KeyboardInterrupt
         name = signal.Signals(self._stop).name
-        warnings.warn(f"Training was stopped by {name}.{self.hint}", stacklevel=5)
+        warn(f"Training was stopped by {name}.{self.hint}")
         raise SystemExit(128 + self._stop)
 
 

@@ -1,12 +1,11 @@
 """Runs in TensorBoard and in MLflow."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from narrows._errors import require
+from narrows._errors import require, warn
 from narrows._types import PathLike
 from narrows.engine.callbacks import Epoch
 from narrows.engine.watching import End, Start, Watcher, scalars
@@ -72,7 +71,7 @@ class TensorBoard(Watcher):
             self._writer.flush()
         except OSError as error:
             self._writer = None
-            warnings.warn(f"TensorBoard lacks the rest of the fit: {error}", stacklevel=4)
+            warn(f"TensorBoard lacks the rest of the fit: {error}")
 
     def end(self, end: End) -> None:
         """Add why the run ended, and close its folder."""
@@ -89,7 +88,8 @@ class MLflow(Watcher):
     needs ``pip install mlflow``. Within ``with mlflow.start_run():`` that run is used and stays
     open; else each run of the fit has one, and one that goes on from a checkpoint goes on in its
     own, without the epochs that it takes again. A server that goes away is warned of, and the fit
-    goes on.
+    goes on; how long each question waits for it is MLflow's, which asks seven times unless
+    ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` says otherwise.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class MLflow(Watcher):
         try:
             yield
         except require("mlflow", "track").exceptions.MlflowException as error:
-            warnings.warn(f"MLflow lacks part of the fit: {error} Training goes on.", stacklevel=5)
+            warn(f"MLflow lacks part of the fit: {error} Training goes on.")
 
     def _open(self, mlflow: Any, start: Start) -> None:
         """Take up a run, and note its settings if it is new."""

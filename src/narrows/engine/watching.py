@@ -5,7 +5,6 @@ import math
 import platform
 import secrets
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from narrows import _ranks
+from narrows._errors import warn
 from narrows.engine.agreement import stopped
 from narrows.engine.callbacks import Epoch
 from narrows.engine.checkpoint import described
@@ -181,7 +181,7 @@ class Watch:
             try:
                 watcher.end(End(self._reason, self._run.n_epochs, *best, self._run.seconds))
             except Exception as error:
-                warnings.warn(f"{watcher} did not end: {error}", stacklevel=4)
+                warn(f"{watcher} did not end: {error}")
 
     def _begin(self, saver: Saver, settings: Mapping[str, Any], n_steps: int) -> None:
         watchers = [each for each in self._callbacks if isinstance(each, Watcher)]

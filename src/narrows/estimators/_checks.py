@@ -1,7 +1,6 @@
 """Settings of an estimator, checked and resolved to parts."""
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -12,7 +11,7 @@ import torch
 from sklearn.base import clone
 
 from narrows import _ranks
-from narrows._errors import nearest
+from narrows._errors import nearest, warn
 from narrows.blueprint import Blueprint, Disturbance
 from narrows.corruption import Clean, Custom, Unkept
 from narrows.data.source import Source
@@ -116,10 +115,9 @@ class Checked:
         e, c = self.estimator, self.choice
         n_values, n_outputs = math.prod(event_shape), math.prod(target_shape)
         if e.n_components > n_values and event_shape == target_shape and c.free:
-            warnings.warn(
+            warn(
                 f"n_components={e.n_components} exceeds the {n_values} features: the code is "
                 "overcomplete, and can copy its input unless something else constrains it.",
-                stacklevel=4,
             )
         if c.disturbance is not None and n_values != n_outputs and c.disturbance.emphasised:
             raise ValueError(

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -10,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from narrows._errors import require
+from narrows._errors import require, warn
 from narrows._types import Array
 from narrows.data.arrays import in_chunks
 
@@ -93,10 +92,9 @@ def _lazy(
             "Write set_output(transform='default')."
         )
     if getattr(estimator, "feature_names_in_", None) is not None:
-        warnings.warn(
+        warn(
             "The model was fitted on named features, and a Dask array has no names: its columns "
             "must be the same, in the same order.",
-            stacklevel=4,
         )
     rows = rows.rechunk(dict.fromkeys(range(1, rows.ndim), -1))
     parts: list[Any] = [rows, _axes("in", rows)]

@@ -1,7 +1,6 @@
 """Conditions: what is known of rows besides their values, as numbers that networks read."""
 
 import math
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -12,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from narrows._errors import warn
 from narrows._types import Array
 from narrows.data import columns as files
 
@@ -100,11 +100,10 @@ class Column:
         beyond = np.maximum(self.low - numbers, numbers - self.high)
         row = int(beyond.argmax()) if len(numbers) else 0
         if len(numbers) and beyond[row] > max(self.high - self.low, self.width):
-            warnings.warn(
+            warn(
                 f"The column {self.name} of the condition is {numbers[row]:g} in row {row}, far "
                 f"from those of the fit, {self.low:g} to {self.high:g}: what comes of it is a "
                 "guess. Fit with such rows, or check the unit.",
-                stacklevel=6,
             )
 
     def _named(self) -> str:
@@ -298,10 +297,9 @@ def _finite(value: Any) -> bool:
 def _warn_counted(name: str, known: Collection[Any]) -> None:
     """Warn of whole numbers so many that they are more likely amounts than categories."""
     if len(known) > _MOST_CATEGORIES and all(type(value) is int for value in known):
-        warnings.warn(
+        warn(
             f"The column {name} of the condition holds {len(known)} different whole numbers, and "
             "each is a category. If they are amounts, write condition.astype(float).",
-            stacklevel=7,
         )
 
 

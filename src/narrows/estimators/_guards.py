@@ -1,7 +1,6 @@
 """What a fit refuses, warns of, or undoes."""
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from narrows import _ranks
-from narrows._errors import NonFiniteLossError
+from narrows._errors import NonFiniteLossError, warn
 from narrows._types import Array
 from narrows.adversarial import accuracy
 from narrows.data.batches import Batch
@@ -69,10 +68,9 @@ def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> No
         return
     first = int(np.flatnonzero(constant)[0])
     name = repr(rows.names[first]) if rows.names else str(first)
-    warnings.warn(
+    warn(
         f"{count} of {len(constant)} features are constant, the first is {name}; "
         "they carry no information and are only centred.",
-        stacklevel=5,
     )
 
 
@@ -87,10 +85,9 @@ def warn_collapse(model: Model, rows: Batch, remedy: str = _AGAINST_COLLAPSE) ->
         return
     n = model.blueprint.layout.n_components
     which = f"All {n} components have" if n > 1 else "The component has"
-    warnings.warn(
+    warn(
         f"{which} collapsed: their posteriors are the prior, so codes tell nothing of rows. "
         f"{remedy}",
-        stacklevel=5,
     )
 
 
@@ -111,18 +108,16 @@ def warn_told_apart(model: Model, rows: Batch) -> None:
     share = float(accuracy(model, codes, draws))
     miss = _miss(codes[0].double().numpy(), draws[0].double().numpy(), b.layout)
     if miss and len(rows) >= _FEWEST:
-        warnings.warn(
+        warn(
             f"Codes do not follow the prior: {miss}. Its critic tells {share:.0%} of both apart. "
             "Write a larger max_epochs, strength or batch_size, another critic_learning_rate, or a "
             "prior about as wide as the codes.",
-            stacklevel=5,
         )
     elif share > _TOLD_APART:
-        warnings.warn(
+        warn(
             f"The critic tells {share:.0%} of codes and draws of the prior apart: codes do not "
             "follow it. Write a larger max_epochs or strength, a smaller critic_learning_rate, or "
             "fewer components.",
-            stacklevel=5,
         )
 
 

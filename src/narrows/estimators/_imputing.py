@@ -1,11 +1,12 @@
 """Missing entries, filled by what the model makes of them."""
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
 from sklearn.exceptions import ConvergenceWarning
+
+from narrows._errors import warn
 
 Rows = Float[torch.Tensor, "row value"]
 LEAST_SHARE = 2**-10  # of a move: below it, a row has no fixed point nearby
@@ -55,11 +56,10 @@ def refilled(
         last[rows] = size
     unsettled = share > 0
     if unsettled.any():
-        warnings.warn(
+        warn(
             f"Missing entries of {int(unsettled.sum())} rows still move, by up to "
             f"{float(last[unsettled].max()):.2g} scaled units, above tol={tol}. Write a larger "
             "max_iter or tol, or fit with more epochs or stronger corruption.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     return x

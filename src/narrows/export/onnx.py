@@ -19,8 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from narrows import __version__
-from narrows._errors import nearest, require
-from narrows._files import atomic
+from narrows._errors import nearest, require, warn
+from narrows._files import atomic, require_suffix
 from narrows._types import Array, PathLike
 from narrows.data.source import source
 from narrows.estimators import _rows
@@ -63,7 +63,7 @@ def export(
     ----------
     estimator : autoencoder, classifier or StackedRegressor
     path : str or PathLike
-        File to write, whole or not at all.
+        File to write, whole or not at all; its name ends in ``.onnx``.
     part : str or sequence of str, default="encoder"
         What to compute, of an autoencoder:
 
@@ -109,7 +109,8 @@ def export(
     Raises
     ------
     ValueError
-        If there is no such part or level, or the networks have no form in ONNX.
+        If there is no such part or level, the name of the file ends otherwise, or the networks have
+        no form in ONNX.
     ArithmeticError
         If a difference exceeds 1e-5; nothing is written.
     MissingExtraError
@@ -133,6 +134,7 @@ def export(
     require("onnx", "onnx")
     require("onnxscript", "onnx")
     require("onnxruntime", "onnx")
+    require_suffix(path, ".onnx")
     if dtype not in DTYPES:
         hint = nearest(str(dtype), DTYPES)
         raise ValueError(f"dtype={dtype!r} is not known.{hint} Known are: {', '.join(DTYPES)}.")
@@ -177,10 +179,9 @@ def _chosen(estimator: Any, part: Any) -> tuple[BaseAutoencoder, dict[str, Part]
         if isinstance(estimator, SemiSupervisedClassifier):
             refuse_sampler(estimator)
     if "sampler" in names and getattr(inner, "density_", None) is not None:
-        warnings.warn(
+        warn(
             "The graph of the sampler draws codes from the prior, not from the density that "
             "model.sample draws from since fit_density.",
-            stacklevel=4,
         )
     if not names or len({known[name].inputs[0] for name in names}) > 1:
         raise ValueError(
