@@ -1,7 +1,10 @@
 """Bad input: a clear sentence that says where it is and what to write instead; nothing is lost."""
 
+import os
 import re
-from contextlib import nullcontext, suppress
+import subprocess
+import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,6 @@ from sklearn.exceptions import NotFittedError
 import narrows
 from helpers import estimators, quick, short_name, table
 from narrows import Autoencoder, Dense, HierarchicalAutoencoder, Training
-from narrows._errors import NonFiniteLossError
 from narrows.data.arrays import ArraySource
 
 X = table()
@@ -508,20 +510,26 @@ def test_constant_features_are_named(frame):
     assert (model.fve_ > 0).all()
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: plain().fit(FRAME.assign(b=1.0)),
-        lambda: plain(n_components=7).fit(X),
-        lambda: plain(n_init=2).set_params(max_epochs=3, learning_rate=1e30).fit(X),
-        lambda: plain().fit(X, condition=np.arange(200) % 40),
-    ],
-    ids=["constant", "overcomplete", "lost", "categories"],
-)
-def test_a_warning_names_the_line_of_the_user(call):
-    with pytest.warns(UserWarning, match=".") as caught, suppress(NonFiniteLossError):
-        call()
-    assert {each.filename for each in caught} == {__file__}
+WARNED = """import numpy as np
+from sklearn.pipeline import make_pipeline
+from narrows import Autoencoder
+X = np.random.default_rng(0).normal(size=(200, 6))
+Autoencoder(2, max_epochs=2).fit(X * [0, 1, 1, 1, 1, 1])
+Autoencoder(7, max_epochs=2).fit_transform(X)
+make_pipeline(Autoencoder(7, max_epochs=2)).fit(X)
+"""
+
+
+def test_a_warning_names_the_line_of_the_user(tmp_path):
+    """In a process without the type checks of these tests, whose frames would stand between."""
+    (tmp_path / "script.py").write_text(WARNED)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "always::UserWarning", "script.py"]
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    found = re.findall(r"^(.*):(\d+): UserWarning", run.stderr, re.MULTILINE)
+    assert [(os.path.basename(file), int(line)) for file, line in found] == [
+        ("script.py", line) for line in (5, 6, 7)
+    ], run.stderr
 
 
 def test_data_without_variation_are_explained():

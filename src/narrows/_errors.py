@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterable
 from types import FrameType, ModuleType
 
+_WRAPPERS = ("jaxtyping", "sklearn", "torch")  # packages whose decorators stand between
+
 
 class ModelFileError(ValueError):
     """A model file that is missing, truncated, tampered with, foreign or from a newer format."""
@@ -35,14 +37,14 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, and name the line that called into the package."""
-    package = __name__.partition(".")[0]
+    """Warn, and name the line that called into the package, through its wrappers."""
     frame: FrameType | None = sys._getframe()
     depth = outermost = 0
     while frame is not None:
         depth += 1
-        if frame.f_globals.get("__name__", "").partition(".")[0] == package:
-            outermost = depth
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        reached = package == "narrows" or (package in _WRAPPERS and outermost == depth - 1)
+        outermost = depth if reached else outermost
         frame = frame.f_back
     warnings.warn(text, category, stacklevel=outermost + 1)
 

@@ -39,6 +39,7 @@ class Model(Learner):
     _masks: Tensor
     _weights: Tensor
     _index: Tensor
+    _reach: Tensor
 
     def __init__(self, blueprint: Blueprint, n_restarts: int) -> None:
         super().__init__()
@@ -65,10 +66,9 @@ class Model(Learner):
         width = {"none": None, "level": 1, "feature": b.n_outputs}[b.likelihood.learns]
         shape = (n_restarts, self.n_levels, 1, width or 1)
         self.log_width = None if width is None else nn.Parameter(torch.zeros(shape))
-        levels = b.ordering.objective(n_components)
-        self.register_buffer("_masks", self._spread(levels.masks), persistent=False)
-        self.register_buffer("_weights", levels.weights, persistent=False)
-        self.register_buffer("_index", levels.index, persistent=False)
+        levels = b.ordering.objective(n_components).of_features(b.layout.component)
+        for name, tensor in vars(levels).items():
+            self.register_buffer(f"_{name}", tensor, persistent=False)
         self.generators: Sequence[torch.Generator] = ()
         self.disturbance: Disturbance | None = None
         self.settled = max([b.code.settled, *(penalty.settled for penalty in b.penalties)])
@@ -268,7 +268,7 @@ class Model(Learner):
 
     def _trained(self, batch: Batch) -> tuple[Record, Levels]:
         """Return what the objective reads: levels are drawn while training, if at all."""
-        levels = Levels(self._masks, self._weights, self._index)
+        levels = Levels(self._masks, self._weights, self._index, self._reach)
         if self.generators and self.training:
             levels = self.blueprint.ordering.draw(levels, len(batch), self.generators)
         x = batch.x.expand(self.n_restarts, *batch.x.shape)
@@ -351,10 +351,6 @@ class Model(Learner):
         """Which features of the code the decoder of each level sees."""
         return self._masks[: self.n_levels]
 
-    def _spread(self, masks: Tensor) -> Tensor:
-        """Return masks of features from masks of components."""
-        return masks[..., self.blueprint.layout.component]
-
     def _decoded(
         self,
         features: Tensor,
@@ -379,7 +375,7 @@ class Model(Learner):
 
     def _all_levels(self, batch: Batch) -> Record:
         n = self.n_levels
-        levels = Levels(self._masks[:n], self._weights[:n], self._index[:n])
+        levels = Levels(self._masks[:n], self._weights[:n], self._index[:n], self._reach)
         return self._record(batch, batch.x.expand(self.n_restarts, *batch.x.shape), levels)
 
     def _record(

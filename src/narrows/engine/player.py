@@ -134,6 +134,7 @@ class Player:
             list(inputs.values()),
             self.places,
             self.workspace,
+            self.ones,
         )
         return self._noted(found)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from narrows.engine.calls import COPY, Call, Found, Recorder, tensors_of
+from narrows.engine.calls import COPY, Call, Found, Recorder, memory_of, tensors_of
 from narrows.engine.workspace import Workspace
 
 # torch's own functions take the operands of the library's operation of their name, in 2/3 the time
@@ -22,22 +22,33 @@ _FASTER = {
     "aten::add": torch.add,
     "aten::baddbmm": torch.baddbmm,
     "aten::bmm": torch.bmm,
+    "aten::cat": torch.cat,
     "aten::copy_": Tensor.copy_,
+    "aten::div": torch.div,
     "aten::exp": torch.exp,
     "aten::expand": Tensor.expand,
+    "aten::log": torch.log,
+    "aten::lt": torch.lt,
     "aten::mean": torch.mean,
     "aten::mul": torch.mul,
+    "aten::neg": torch.neg,
+    "aten::rand": torch.rand,
+    "aten::randn": torch.randn,
     "aten::relu": torch.relu,
     "aten::sigmoid": torch.sigmoid,
+    "aten::split_with_sizes": torch.split_with_sizes,
     "aten::squeeze": torch.squeeze,
+    "aten::stack": torch.stack,
     "aten::sub": torch.sub,
     "aten::sum": torch.sum,
     "aten::tanh": torch.tanh,
     "aten::transpose": torch.transpose,
     "aten::unsqueeze": torch.unsqueeze,
     "aten::view": Tensor.view,
+    "aten::where": torch.where,
 }
 _ALIASES = ("aten::detach", "aten::alias")
+_KEPT = 2**23  # bytes of a result that is the same in each step, at most
 _ANY_ORDER = ("aten::bmm", "aten::mul", "aten::sum")  # with the same bits in any order of memory
 
 
@@ -46,6 +57,7 @@ def record(
     inputs: Sequence[Tensor],
     places: Sequence[Tensor] = (),
     workspace: Workspace | None = None,
+    constants: Sequence[Tensor] = (),
 ) -> "tuple[Found, Replay | None]":
     """Return what a function finds, and what finds it for other inputs without autograd.
 
@@ -61,6 +73,8 @@ def record(
         not read them.
     workspace : Workspace or None
         Holds large results meanwhile; replays that never run at the same time can share it.
+    constants : sequence of Tensor
+        Tensors that keep their values; what is computed from them alone is computed once.
 
     Returns
     -------
@@ -84,7 +98,8 @@ def record(
     named = [tensors_of([*call.named.values()]) for call in recorder.calls]
     if recorder.reads_values or any(id(tensor) in made for own in named for tensor in own):
         return found, None
-    return found, Replay(recorder.calls, inputs, found, places, workspace or Workspace())
+    replay = Replay(recorder.calls, inputs, found, places, workspace or Workspace(), constants)
+    return found, replay
 
 
 class Replay:
@@ -92,12 +107,13 @@ class Replay:
 
     All that is read or made lies in numbered slots, the inputs in the first. Tensors are told apart
     by identity, which holds as long as the record. Those that are neither an input nor made by a
-    call stay in place: they fill their slots for good, and so do views of them.
+    call stay in place: they fill their slots for good, and so do views of them. So does what is
+    made of constants.
 
     Parameters
     ----------
     calls : sequence of Call
-    inputs, found, places, workspace
+    inputs, found, places, workspace, constants
         Like those of `record`.
     """
 
@@ -108,11 +124,14 @@ class Replay:
         found: Found,
         places: Sequence[Tensor],
         workspace: Workspace,
+        constants: Sequence[Tensor],
     ) -> None:
         self.inputs = slice(len(inputs))
         self.filled: list[Any] = [None] * len(inputs)
         self.still: set[int] = set()
         self.slots = {id(tensor): slot for slot, tensor in enumerate(inputs)}
+        self.constant = {self._slot(tensor) for tensor in constants}
+        self.written = {memory_of(own) for call in calls if not call.pure for own in call.tensors}
         calls = [call for call in calls if self._changes(call)]
         calls = self._needed(calls, [*found.returned, *found.written])
         calls = self._written(calls, found, places)
@@ -157,13 +176,20 @@ class Replay:
         if call.name in _ALIASES:
             self.slots[id(call.result)] = read[0]
             return False
-        still = call.views and self.still.issuperset(read)
+        constant = self.constant.issuperset(read) and self._is_kept(call)
+        still = constant or (call.views and self.still.issuperset(read))
         for tensor in call.made:
             if still:
-                self._slot(tensor)
+                self.constant |= {self._slot(tensor)} if constant else set()
             elif id(tensor) not in self.slots:
                 self._new(tensor)
         return not still
+
+    def _is_kept(self, call: Call) -> bool:
+        """Return whether the results of a call on constants are constants too, of some size."""
+        size = sum(own.numel() * own.element_size() for own in call.made)
+        same = call.pure and self.written.isdisjoint(map(memory_of, call.made))
+        return same and size <= _KEPT
 
     def _needed(self, calls: Sequence[Call], results: Sequence[Tensor]) -> list[Call]:
         """Leave out calls whose results nobody reads."""

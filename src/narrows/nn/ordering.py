@@ -28,11 +28,19 @@ class Levels:
         Weight of each level in the objective.
     index : Tensor of int, shape (level,), or (restart, row) if drawn per sample
         The level, from 0, whose learned width applies.
+    reach : Tensor of shape (component,)
+        Share of the rows that see each component, where these are drawn per sample.
     """
 
     masks: Float[Tensor, "..."]
     weights: Float[Tensor, " level"]
     index: Int[Tensor, "..."]
+    reach: Float[Tensor, " component"]
+
+    def of_features(self, component: Sequence[int]) -> "Levels":
+        """Return the same for features, given the component of each."""
+        masks, reach = self.masks[..., component], self.reach[component]
+        return Levels(masks, self.weights, self.index, reach)
 
 
 class Ordering(Part, ABC):
@@ -45,7 +53,8 @@ class Ordering(Part, ABC):
     additive : bool
         Whether levels are sums of the decoders' outputs.
     prefix : bool
-        Whether training decodes one level per sample, drawn with the weights of the levels.
+        Whether training decodes one level per sample, drawn with the weights of the levels; level
+        k sees the first k components.
     centring : float
         Weight of the loss of ``D(0, z_2..z_K)`` in the objective.
     """
@@ -81,14 +90,16 @@ class Ordering(Part, ABC):
         """Return what the objective decodes."""
         masks = self.masks(n_components)[:, None]
         weights, index = self.weights(len(masks)), torch.arange(len(masks))
+        reach = _reach(weights) if self.prefix else torch.ones(n_components)
         if not self.centring:
-            return Levels(masks, weights, index)
+            return Levels(masks, weights, index, reach)
         centre = torch.ones(1, 1, n_components)
         centre[..., 0] = 0
         return Levels(
             torch.cat([masks, centre]),
             torch.cat([weights, torch.tensor([self.centring])]),
             torch.cat([index, index[-1:]]),
+            reach,
         )
 
     def draw(self, levels: Levels, n_rows: int, generators: Sequence[torch.Generator]) -> Levels:
@@ -103,10 +114,17 @@ class Ordering(Part, ABC):
         """
         if not self.prefix:
             return levels
-        n = _ranks.n_drawn(n_rows)
-        drawn = [torch.multinomial(levels.weights, n, True, generator=g) for g in generators]
-        prefix = _ranks.own_rows(torch.stack(drawn), 1, n_rows)
-        return Levels(levels.masks[prefix, 0].unsqueeze(1), levels.weights.new_ones(1), prefix)
+        shape = (_ranks.n_drawn(n_rows), 1)
+        drawn = [torch.rand(shape, generator=own, device=own.device) for own in generators]
+        own = _ranks.own_rows(torch.stack(drawn), 1, n_rows)
+        masks = (own < levels.reach).to(levels.masks).unsqueeze(1)
+        index = (own < _reach(levels.weights)).sum(-1) - 1
+        return Levels(masks, levels.weights.new_ones(1), index, levels.reach)
+
+
+def _reach(weights: Float[Tensor, " level"]) -> Float[Tensor, " level"]:
+    """Return the weight of each level and all later ones; exactly 1 for the first."""
+    return 1 - (weights.cumsum(0) - weights)
 
 
 def _prefixes(n_components: int) -> Float[Tensor, "level component"]:
