@@ -55,6 +55,14 @@ class Batch:
             return self._mapped(lambda tensor: tensor[rows])
         return self._mapped(lambda tensor: tensor.index_select(0, rows))  # half the time of [rows]
 
+    def gathered(self, rows: Tensor, place: "Batch | None") -> "Batch":
+        """Return some of the rows, in the memory of a batch that is not needed any more."""
+        if place is None:
+            return self[rows]
+        places = place[: len(rows)].tensors
+        own = self.tensors.items()
+        return Batch.of({n: torch.index_select(t, 0, rows, out=places[n]) for n, t in own})
+
     def split(self, n: int) -> "Iterator[Batch]":
         """Yield the rows n at a time, in order; the last may be fewer."""
         parts = {name: tensor.split(n) for name, tensor in self.tensors.items()}
@@ -145,12 +153,18 @@ class Batches:
         return self.rows.split(self.batch_size)
 
     def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Batch, None, None]:
-        """Yield batches of a new random order, after the first `done`."""
+        """Yield batches of a new random order, after the first `done`.
+
+        Each holds until the next one is asked for: rows are gathered where earlier ones lay, since
+        new memory takes longer to fetch than rows to copy.
+        """
         order = torch.randperm(len(self.rows), generator=generator).to(self.rows.x.device)
         order = order[done * self.batch_size :]
         if not len(order):
             return
         row_size = sum(math.prod(tensor.shape[1:]) for tensor in (self.rows.x, self.rows.target))
         ahead = max(1, _GATHERED_VALUES // (row_size * self.batch_size))
+        place = None
         for rows in order.split(ahead * self.batch_size):
-            yield from self.rows[rows].split(self.batch_size)
+            place = self.rows.gathered(rows, place)
+            yield from place.split(self.batch_size)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
+from itertools import cycle
 from typing import TypeVar
 
 import numpy as np
@@ -158,6 +159,8 @@ class Streamed:
     ) -> Iterator[Batch]:
         """Yield the rows of blocks in an order, as many at a time as are shuffled together.
 
+        Each pool holds until the next but one is asked for, which takes its memory.
+
         Parameters
         ----------
         order : array of int64, shape (block,)
@@ -168,21 +171,26 @@ class Streamed:
         """
         sizes = self.blocks.size[order]
         first = (np.cumsum(sizes) - sizes) // self.pool_rows
-        borders = np.unique(first, return_index=True)[1][1:]
-        for number, which in enumerate(np.split(order, borders), 1):
+        borders = np.unique(first, return_index=True)[1]
+        most = int(np.add.reduceat(sizes, borders).max())
+        rooms = cycle((Room(most), Room(most)))
+        for number, which in enumerate(np.split(order, borders[1:]), 1):
             blocks = self.blocks[which]
             if skip >= len(blocks):
                 skip -= len(blocks)
                 continue
             rng = None if seed is None else np.random.default_rng([seed, number])
-            yield self._joined(blocks, rng)[skip:].to(self.device)
+            yield self._joined(blocks, rng, next(rooms))[skip:].to(self.device)
             skip = 0
 
-    def _joined(self, blocks: Blocks, rng: np.random.Generator | None = None) -> Batch:
+    def _joined(
+        self, blocks: Blocks, rng: np.random.Generator | None = None, room: "Room | None" = None
+    ) -> Batch:
         """Return the rows of blocks, in their order or a random one."""
         n_rows = len(blocks)
         places = np.arange(n_rows) if rng is None else rng.permutation(n_rows)
-        return joined((self.read(*own) for own in blocks.ranges()), torch.from_numpy(places))
+        parts = (self.read(*own) for own in blocks.ranges())
+        return joined(parts, torch.from_numpy(places), room)
 
 
 @dataclass(frozen=True)
@@ -252,11 +260,25 @@ def concatenated(parts: list[Batch]) -> Batch:
     return joined(parts, torch.arange(sum(map(len, parts))))
 
 
-def joined(parts: Iterable[Batch], places: Int[Tensor, " row"]) -> Batch:
+@dataclass
+class Room:
+    """Memory for inputs, of so many rows at most, that is used again and again."""
+
+    n_rows: int
+    memory: Tensor | None = None
+
+    def of(self, like: Tensor, n: int) -> Tensor:
+        """Return room for n rows like others."""
+        if self.memory is None:
+            self.memory = like.new_empty(self.n_rows, *like.shape[1:])
+        return self.memory[:n]
+
+
+def joined(parts: Iterable[Batch], places: Int[Tensor, " row"], room: Room | None = None) -> Batch:
     """Return the rows of batches in one, the i-th of all at the i-th of the places.
 
     A part in which all was observed, or in which the input is its own target, may stand beside
-    others.
+    others. Inputs are written into the room, if there is one.
     """
     columns: dict[str, Tensor] = {}
     first = 0
@@ -267,6 +289,8 @@ def joined(parts: Iterable[Batch], places: Int[Tensor, " row"]) -> Batch:
             own["target"] = part.target
         elif "target" in own and first:
             columns["target"] = columns["x"].clone()
+        if room is not None:
+            columns.setdefault("x", room.of(part.x, len(places)))
         for name, values in own.items():
             if name not in columns:
                 columns[name] = values.new_ones(len(places), *values.shape[1:])

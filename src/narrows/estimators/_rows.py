@@ -240,8 +240,7 @@ def scaled(
     out = torch.empty(len(rows), len(scale.centre), dtype=dtype)
     for start, block in chunks(rows):
         for first, piece in _pieces(block):
-            place = slice(start + first, start + first + len(piece))
-            out[place] = scale.apply(piece, dtype)
+            scale.apply_into(out[start + first :][: len(piece)], piece)
     return _filled(out, scale, fill)
 
 

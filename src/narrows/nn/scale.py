@@ -31,13 +31,17 @@ class Scale:
 
     def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return scaled rows, in single or double precision, NaN where they are missing."""
+        return self.apply_into(torch.empty(x.shape, dtype=dtype), x)
+
+    def apply_into(self, out: torch.Tensor, x: Array) -> torch.Tensor:
+        """Write scaled rows into a tensor of their shape, and return it."""
+        own = _tensor(x)
         if self.trivial:
-            number = np.float64 if dtype is torch.float64 else np.float32
-            return torch.from_numpy(x.astype(number, order="C"))
-        wide = _tensor(x).to(torch.float64, copy=True)
+            return out.copy_(own)
+        wide = own.to(torch.float64, copy=True)
         wide -= torch.from_numpy(self.centre)
         wide /= torch.from_numpy(self.width)
-        return wide.to(dtype)
+        return out.copy_(wide)
 
     def repeated(self, n_values: int) -> "Scale":
         """Return the scale of longer or shorter sequences of the same features."""
