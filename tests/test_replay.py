@@ -36,7 +36,6 @@ def trained(estimator, X, monkeypatch, often, **fit):
         found.append(record(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(workspace, "_LARGE", 0)
     monkeypatch.setattr(player, "_OFTEN", often)
     monkeypatch.setattr(player, "record", recording)
     model = clone(estimator).fit(X, **fit)
@@ -181,7 +180,7 @@ def test_gradients_of_second_order_and_several_uses_are_written_once_each():
         assert torch.equal(place, wanted)
 
 
-def test_replays_share_the_places_of_large_results():
+def test_replays_share_the_places_of_results():
     shared, x = workspace.Workspace(), torch.rand(200, 200)
 
     def function(x):
@@ -245,11 +244,47 @@ def test_what_depends_on_values_has_no_replay(function):
     assert torch.equal(found.returned[0], function(x))
 
 
-def test_the_replay_holds_no_intermediate_result():
-    x = torch.ones(3)
-    _, replay = record(lambda: Found([x.exp().log().exp()], []), [x])
+def names_of(replay):
+    """What a replay calls, in order."""
+    return [getattr(move[0], "__name__", str(move[0])).partition(".")[0] for move in replay.moves]
+
+
+def test_the_replay_holds_no_results_but_in_the_workspace():
+    x, shared = torch.ones(3), workspace.Workspace()
+    _, replay = record(lambda: Found([x.exp().log().exp()], []), [x], workspace=shared)
     replay(x)
-    assert not [own for own in replay.filled if isinstance(own, torch.Tensor)]
+    held = {own.data_ptr() for own in replay.filled if isinstance(own, torch.Tensor)}
+    assert held == {block.data_ptr() for block in shared._free}
+
+
+def test_views_of_results_and_constants_are_made_once():
+    x = torch.rand(4, 6)
+
+    def function(x):
+        slope = torch.ones_like(x).expand(2, 4, 6) / 3
+        y = x.exp().view(1, 4, 6).transpose(1, 2).expand(2, 6, 4)
+        return Found([torch.bmm(y, slope + torch.arange(6.0))], [])
+
+    _, replay = record(lambda: function(x), [x])
+    assert names_of(replay) == ["exp", "bmm"]
+    for factor in (-2, 3):
+        (found,) = replay(factor * x)
+        assert torch.equal(found, *function(factor * x).returned)
+
+
+def test_what_is_written_anew_is_no_constant():
+    x = torch.rand(3)
+
+    def function(x):
+        count = torch.zeros(3)
+        ones = torch.ones_like(x)
+        count[:1].add_(ones[:1])
+        return Found([count * x + ones], [])
+
+    _, replay = record(lambda: function(x), [x])
+    for _ in range(2):
+        (found,) = replay(2 * x)
+        assert torch.equal(found, *function(2 * x).returned)
 
 
 def test_mixed_precision_reaches_the_same_held_out_loss():

@@ -31,6 +31,7 @@ class Call:
     operands: tuple[Any, ...]
     named: dict[str, Any]
     result: Any
+    place: Tensor | None = None  # that the result is written into, if there is one
 
     @property
     def name(self) -> str:
@@ -83,14 +84,14 @@ class Call:
     def into(self, place: Tensor) -> "Call":
         """Return the call that writes its result into a place like it, with the same bits."""
         if self.name in _COPIES:
-            return Call(COPY, (place, self.operands[0]), {}, self.result)
+            return Call(COPY, (place, self.operands[0]), {}, self.result, place)
         if self.name == _RELU:  # which torch computes so
             clamp = torch.ops.aten.clamp_min.out
-            return Call(clamp, (*self.operands, 0), {"out": place}, self.result)
+            return Call(clamp, (*self.operands, 0), {"out": place}, self.result, place)
         form = _writing(self.operation)
         if form is None:
             raise TypeError(f"{self.name} cannot write its result into a place.")
-        return Call(form[0], self.operands, self.named | {form[1]: place}, self.result)
+        return Call(form[0], self.operands, self.named | {form[1]: place}, self.result, place)
 
 
 class Recorder(TorchDispatchMode):

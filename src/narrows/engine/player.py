@@ -84,7 +84,6 @@ class Player:
         self.n_restarts = n_restarts
         self.clip_norm = settings.clip_norm
         self.learning_rate = learning_rate * phase.rate
-        self.ones: list[Tensor] = []
         self.seen: Counter[Hashable] = Counter()
         self.replays: dict[Hashable, Replay | None] = {}
         self.flat = flat
@@ -134,7 +133,6 @@ class Player:
             list(inputs.values()),
             self.places,
             self.workspace,
-            self.ones,
         )
         return self._noted(found)
 
@@ -148,11 +146,9 @@ class Player:
 
     def _differentiated(self, batch: Any) -> Found:
         terms = self.phase.terms(batch)
-        losses = [term for term in terms if term.requires_grad]
-        if len(self.ones) != len(losses):
-            self.ones = [torch.ones_like(loss) for loss in losses]
+        total = torch.stack([term.sum() for term in terms if term.requires_grad]).sum()
         gradients: Sequence[Tensor] = torch.autograd.grad(
-            losses, self.parameters, self.ones, allow_unused=True, materialize_grads=True
+            total, self.parameters, allow_unused=True, materialize_grads=True
         )
         found = [term.detach() for term in terms]
         if _ranks.size() > 1:

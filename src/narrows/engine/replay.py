@@ -48,6 +48,13 @@ _FASTER = {
     "aten::where": torch.where,
 }
 _ALIASES = ("aten::detach", "aten::alias")
+_SHAPED = (
+    "aten::full_like",
+    "aten::new_ones",
+    "aten::new_zeros",
+    "aten::ones_like",
+    "aten::zeros_like",
+)
 _KEPT = 2**23  # bytes of a result that is the same in each step, at most
 _ANY_ORDER = ("aten::bmm", "aten::mul", "aten::sum")  # with the same bits in any order of memory
 
@@ -57,7 +64,6 @@ def record(
     inputs: Sequence[Tensor],
     places: Sequence[Tensor] = (),
     workspace: Workspace | None = None,
-    constants: Sequence[Tensor] = (),
 ) -> "tuple[Found, Replay | None]":
     """Return what a function finds, and what finds it for other inputs without autograd.
 
@@ -72,9 +78,7 @@ def record(
         Where the replay writes what is to be written, each of the same shape; the function does
         not read them.
     workspace : Workspace or None
-        Holds large results meanwhile; replays that never run at the same time can share it.
-    constants : sequence of Tensor
-        Tensors that keep their values; what is computed from them alone is computed once.
+        Holds results meanwhile; replays that never run at the same time can share it.
 
     Returns
     -------
@@ -98,8 +102,7 @@ def record(
     named = [tensors_of([*call.named.values()]) for call in recorder.calls]
     if recorder.reads_values or any(id(tensor) in made for own in named for tensor in own):
         return found, None
-    replay = Replay(recorder.calls, inputs, found, places, workspace or Workspace(), constants)
-    return found, replay
+    return found, Replay(recorder.calls, inputs, found, places, workspace or Workspace())
 
 
 class Replay:
@@ -107,13 +110,13 @@ class Replay:
 
     All that is read or made lies in numbered slots, the inputs in the first. Tensors are told apart
     by identity, which holds as long as the record. Those that are neither an input nor made by a
-    call stay in place: they fill their slots for good, and so do views of them. So does what is
-    made of constants.
+    call stay in place: they fill their slots for good, and so do views of them. So do constants,
+    which are made of shapes and other constants alone.
 
     Parameters
     ----------
     calls : sequence of Call
-    inputs, found, places, workspace, constants
+    inputs, found, places, workspace
         Like those of `record`.
     """
 
@@ -124,18 +127,17 @@ class Replay:
         found: Found,
         places: Sequence[Tensor],
         workspace: Workspace,
-        constants: Sequence[Tensor],
     ) -> None:
         self.inputs = slice(len(inputs))
         self.filled: list[Any] = [None] * len(inputs)
         self.still: set[int] = set()
         self.slots = {id(tensor): slot for slot, tensor in enumerate(inputs)}
-        self.constant = {self._slot(tensor) for tensor in constants}
+        self.constant: set[int] = set()
         self.written = {memory_of(own) for call in calls if not call.pure for own in call.tensors}
         calls = [call for call in calls if self._changes(call)]
         calls = self._needed(calls, [*found.returned, *found.written])
         calls = self._written(calls, found, places)
-        calls = workspace.placed(calls, found.returned)
+        calls = self._settled(workspace.placed(calls, found.returned))
         self.returned = [self._slot(tensor) for tensor in found.returned]
         touched = [(self._slot(t), k) for k, call in enumerate(calls) for t in call.tensors]
         last = {slot: k for slot, k in touched if slot not in {*self.still, *self.returned}}
@@ -176,7 +178,8 @@ class Replay:
         if call.name in _ALIASES:
             self.slots[id(call.result)] = read[0]
             return False
-        constant = self.constant.issuperset(read) and self._is_kept(call)
+        shaped = call.name in _SHAPED or self.constant.issuperset(read)
+        constant = shaped and self._is_kept(call)
         still = constant or (call.views and self.still.issuperset(read))
         for tensor in call.made:
             if still:
@@ -186,7 +189,7 @@ class Replay:
         return not still
 
     def _is_kept(self, call: Call) -> bool:
-        """Return whether the results of a call on constants are constants too, of some size."""
+        """Return whether nobody writes to the results of a call, and they are not too large."""
         size = sum(own.numel() * own.element_size() for own in call.made)
         same = call.pure and self.written.isdisjoint(map(memory_of, call.made))
         return same and size <= _KEPT
@@ -215,6 +218,28 @@ class Replay:
                 pairs = [pair for pair in pairs if self._slot(pair[0]) != slot]
             moved.append(call)
         return moved + [Call(COPY, (place, tensor), {}, place) for tensor, place in pairs]
+
+    def _settled(self, calls: Sequence[Call]) -> list[Call]:
+        """Leave out views of results that are always written into the same place."""
+        found = []
+        for call in calls:
+            if call.views and self.still.issuperset(map(self._slot, call.read)):
+                self._settle(call.result, call.operation(*self._placed(call.operands)))
+                continue
+            if call.place is not None:
+                self._settle(call.result, call.place)
+            found.append(call)
+        return found
+
+    def _settle(self, result: Any, place: Any) -> None:
+        """Fill the slots of what a call makes for good."""
+        for tensor, own in zip(tensors_of(result), tensors_of(place), strict=True):
+            self.filled[self._slot(tensor)] = own
+            self.still.add(self._slot(tensor))
+
+    def _placed(self, operands: Sequence[Any]) -> list[Any]:
+        """Return operands as they lie in their slots."""
+        return [self.filled[self._slot(o)] if isinstance(o, Tensor) else o for o in operands]
 
     def _move(
         self, call: Call

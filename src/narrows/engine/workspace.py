@@ -1,7 +1,8 @@
-"""Memory that replays use again for their large results.
+"""Memory that replays use again for their results.
 
 What a step gives back to the system, the next one fetches again, page by page; for a result of a
-megabyte that takes longer than many an operation on it.
+megabyte that takes longer than many an operation on it. And views of a result that always lies in
+the same place need to be made but once.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,8 +12,6 @@ from torch import Tensor
 
 from narrows.engine.calls import Call, memory_of
 
-_LARGE = 2**16  # bytes, of which the C library may give memory back at once
-
 
 class Workspace:
     """Places for results; replays that run one after another share them."""
@@ -21,7 +20,7 @@ class Workspace:
         self._free: list[Tensor] = []
 
     def placed(self, calls: Sequence[Call], kept: Collection[Tensor]) -> list[Call]:
-        """Let calls write large results into places, but for those that are kept.
+        """Let calls write results into places, but for those that are kept.
 
         A place is free for another result after the last call that reads or makes a view of it.
         """
@@ -30,7 +29,7 @@ class Workspace:
         taken: dict[int, Tensor] = {}
         found = []
         for k, call in enumerate(calls):
-            if call.can_write and _is_large(call.result) and memory_of(call.result) not in aside:
+            if call.can_write and _is_whole(call.result) and memory_of(call.result) not in aside:
                 block = taken[memory_of(call.result)] = self._take(_size(call.result))
                 call = call.into(_place(block, call.result))
             found.append(call)
@@ -38,8 +37,8 @@ class Workspace:
         return found
 
     def _take(self, size: int) -> Tensor:
-        """Return the smallest free block of that many bytes, or a new one."""
-        enough = [k for k, block in enumerate(self._free) if len(block) >= size]
+        """Return the smallest free block that fits, or a new one."""
+        enough = [k for k, block in enumerate(self._free) if size <= len(block) <= 2 * size]
         best = min(enough, key=lambda k: len(self._free[k]), default=None)
         return (
             torch.empty(size, dtype=torch.uint8, device="cpu")
@@ -48,10 +47,10 @@ class Workspace:
         )
 
 
-def _is_large(result: Tensor) -> bool:
-    """Return whether a result takes many bytes of the processor's memory, without gaps."""
+def _is_whole(result: Tensor) -> bool:
+    """Return whether a result takes some of the processor's memory, without gaps."""
     whole = result.untyped_storage().nbytes() == _size(result)
-    return result.device.type == "cpu" and whole and _size(result) >= _LARGE
+    return result.device.type == "cpu" and whole and _size(result) > 0
 
 
 def _size(result: Tensor) -> int:
