@@ -235,6 +235,13 @@ def test_what_the_estimator_refuses_is_nan(case):
     assert_right({name: values[[0, 3]] for name, values in found.items()}, model, X[[0, 3]])
 
 
+def axes_of(path):
+    """Names, or sizes, of the axes of what a graph reads and gives."""
+    graph = onnx.load(path).graph
+    shapes = [each.type.tensor_type.shape.dim for each in (*graph.input, *graph.output)]
+    return [[axis.dim_param or axis.dim_value for axis in shape] for shape in shapes]
+
+
 def test_a_graph_names_what_it_holds(case):
     model, X, path, differences = case
     found = {each.key: each.value for each in onnx.load(path).metadata_props}
@@ -243,6 +250,7 @@ def test_a_graph_names_what_it_holds(case):
     assert tuple(json.loads(found["event_shape"])) == X.shape[1:]
     assert json.loads(found["code_names"]) == model.get_feature_names_out().tolist()
     assert str(Path(torch.__file__).parent).encode() not in path.read_bytes()
+    assert {axes[0] for axes in axes_of(path)} == {"row"}
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
@@ -507,6 +515,7 @@ def test_a_recurrent_encoder_takes_any_number_of_steps(tmp_path):
     X = series((4, 2))
     model = Autoencoder(2, architecture=Recurrent("lstm", 3), max_epochs=2).fit(X)
     export(model, tmp_path / "e.onnx")
+    assert axes_of(tmp_path / "e.onnx") == [["row", "step", 2], ["row", 2]]
     longer = np.random.default_rng(2).normal(size=(3, 9, 2))
     longer[1, 5:] = np.nan
     for rows in (X[:5], X[:1, :2], longer):

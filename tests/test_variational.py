@@ -237,7 +237,8 @@ def network_levels(network):
     from narrows.nn.ordering import Levels
 
     n = network.n_levels
-    return Levels(network._masks[:n], network._weights[:n], network._index[:n])
+    levels = network._masks[:n], network._weights[:n], network._index[:n]
+    return Levels(*levels, network._reach)
 
 
 @pytest.mark.parametrize("ordering", RANKED)

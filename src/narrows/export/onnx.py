@@ -282,6 +282,7 @@ def _written(graph: Any, inner: BaseAutoencoder, facts: Mapping[str, Any]) -> by
         raise ValueError(_unwritable(inner, error)) from error
     proto = written.model_proto
     _strip(proto.graph)
+    _name_axes(proto.graph, ("row", "step") if several else ("row",))
     proto.producer_name, proto.producer_version = "narrows", __version__
     for name, value in facts.items():
         if value is not None:
@@ -299,6 +300,16 @@ def _strip(graph: Any) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 _strip(attribute.g)
+
+
+def _name_axes(graph: Any, names: Sequence[str]) -> None:
+    """Name the leading axes of what is read, wherever they occur."""
+    axes = graph.input[0].type.tensor_type.shape.dim
+    named = {axis.dim_param: name for axis, name in zip(axes, names, strict=False)}
+    for each in (*graph.value_info, *graph.input, *graph.output):
+        for axis in each.type.tensor_type.shape.dim:
+            if axis.dim_param in named:
+                axis.dim_param = named[axis.dim_param]
 
 
 def _unwritable(inner: BaseAutoencoder, error: Exception) -> str:

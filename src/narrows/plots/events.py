@@ -233,7 +233,8 @@ def reconstructions(
 ) -> "matplotlib.figure.FigureBase":
     """Draw the samples that are reconstructed best and worst, with their errors.
 
-    Images stand above their reconstructions; curves and short events lie over each other.
+    Images stand above their reconstructions, all on one scale; curves and short events lie over
+    each other, the best on a scale of their own.
 
     Parameters
     ----------
@@ -281,7 +282,7 @@ def reconstructions(
         if images:
             _pair_images(part, pairs[rows], error[rows], limits)
         else:
-            _pair_curves(part, pairs[rows], error[rows], limits, feature_names)
+            _pair_curves(part, pairs[rows], error[rows], feature_names)
     if not images:
         _name_pair(fig)
     if heights[1] > 1:
@@ -372,7 +373,7 @@ def _traverse_curves(
         ax = tidy(fig.add_subplot(rows, columns, k + 1))
         _overlay(ax, decoded[k], values[k], feature_names)
         ax.set_title(names[k])
-        ax.set_ylim(_margin(limits))
+        ax.set_ylim(limits)
     return fig
 
 
@@ -447,9 +448,9 @@ def _pair_curves(
     fig: "matplotlib.figure.FigureBase",
     pairs: np.ndarray,
     error: np.ndarray,
-    limits: Limits,
     feature_names: Sequence[str] | None,
 ) -> None:
+    limits = _margin(_range(pairs))
     axes = fig.subplots(1, len(pairs), sharey=True, squeeze=False)[0]
     marker = "_" if pairs.shape[-1] <= MAX_BARS else ""
     for ax, (original, reconstructed), text in zip(axes, pairs, _short(error), strict=True):
@@ -457,7 +458,7 @@ def _pair_curves(
         style: Any = {"color": PALETTE[0], "linewidth": 1.1, "markersize": 10}
         ax.plot(reconstructed, marker or "-", markeredgewidth=2, **style)
         ax.set_title(f"error {text}", fontsize=8, color=MUTED, pad=2)
-        ax.set_ylim(_margin(limits))
+        ax.set_ylim(limits)
 
 
 def _name_pair(fig: "matplotlib.figure.FigureBase") -> None:
