@@ -272,6 +272,22 @@ def test_a_lost_pass_is_undone(tmp_path):
     assert again.set_params(learning_rate=0.02).partial_fit(X).n_iter_ == 2
 
 
+class Severed(narrows.Gaussian):
+    """A loss that no weight moves."""
+
+    def loss(self, target, output, log_width):
+        return super().loss(target, output.detach(), log_width)
+
+
+def test_a_loss_without_a_gradient_is_refused():
+    message = (
+        "No weight has a gradient from reconstruction. Compute what the network gives by "
+        "operations of torch that autograd follows, without detach()."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Autoencoder(2, likelihood=Severed(), **quick()).fit(table())
+
+
 def test_batches_are_the_same_however_many_are_gathered(monkeypatch):
     x = torch.arange(606.0).reshape(101, 6)
     rows = Batch(x, x, torch.arange(101.0), x > 300)

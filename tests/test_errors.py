@@ -511,12 +511,14 @@ def test_constant_features_are_named(frame):
 
 
 WARNED = """import numpy as np
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from narrows import Autoencoder
 X = np.random.default_rng(0).normal(size=(200, 6))
 Autoencoder(2, max_epochs=2).fit(X * [0, 1, 1, 1, 1, 1])
 Autoencoder(7, max_epochs=2).fit_transform(X)
 make_pipeline(Autoencoder(7, max_epochs=2)).fit(X)
+cross_val_score(Autoencoder(7, max_epochs=2), X, cv=2)
 """
 
 
@@ -528,7 +530,7 @@ def test_a_warning_names_the_line_of_the_user(tmp_path):
     run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     found = re.findall(r"^(.*):(\d+): UserWarning", run.stderr, re.MULTILINE)
     assert [(os.path.basename(file), int(line)) for file, line in found] == [
-        ("script.py", line) for line in (5, 6, 7)
+        ("script.py", line) for line in (6, 7, 8, 9, 9)
     ], run.stderr
 
 

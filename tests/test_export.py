@@ -675,6 +675,8 @@ def test_a_graph_is_a_file_of_its_own_kind(model, tmp_path):
     with pytest.raises(ValueError, match=r"must end in '\.onnx'\. Write '.*m\.onnx'\.$"):
         export(model, tmp_path / "m.safetensors")
     assert not list(tmp_path.iterdir())
+    export(model, tmp_path / "M.ONNX", verify=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["M.ONNX"]
 
 
 def test_only_what_is_fitted_is_written(tmp_path):

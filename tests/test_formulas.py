@@ -333,6 +333,32 @@ def test_random_prefixes_average_to_the_mean_over_levels(nested, weights):
     assert abs(np.mean(draws) - expected) < 4 * np.std(draws) / 20
 
 
+class Halves(narrows.Nested):
+    """Levels of two components each."""
+
+    def masks(self, n_components):
+        return super().masks(n_components)[1::2]
+
+
+class Odd(narrows.Nested):
+    def masks(self, n_components):
+        return torch.eye(n_components)
+
+
+def test_prefixes_of_ones_own_are_drawn_as_their_masks_say():
+    levels = Halves(rate=0.4).objective(4)
+    drawn = Halves().draw(levels, 4000, [torch.Generator().manual_seed(0)])
+    for level, (mask, weight) in enumerate(zip(levels.masks[:, 0], levels.weights, strict=True)):
+        own = drawn.index[0] == level
+        assert (drawn.masks[0, 0, own] == mask).all()
+        assert own.float().mean().item() == pytest.approx(float(weight), abs=0.03)
+
+
+def test_levels_that_are_no_prefixes_cannot_be_drawn_as_such():
+    with pytest.raises(ValueError, match=r"^The masks of Odd are no prefixes, which it draws"):
+        Odd().objective(3)
+
+
 def test_circular_components_come_out_as_angles_or_pairs(rng):
     X = table()
     settings = quick(n_components=3, circular=(1,))

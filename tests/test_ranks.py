@@ -303,7 +303,7 @@ def late(number):
         patch.setattr(_ranks, "PATIENCE", 0.2)
         time.sleep(number)
         of_training(number, max_epochs=1)
-    return [str(each.message) for each in caught]
+    return [(str(each.message), Path(each.filename).name) for each in caught]
 
 
 def alone(number):
@@ -500,7 +500,7 @@ def test_a_process_that_waits_says_so(found):
         "Process 0 of 2 waits: not every other has called fit. Call it in every process with the "
         "same rows and settings."
     )
-    assert [each["late"] for each in found] == [[said], []]
+    assert [each["late"] for each in found] == [[(said, "test_ranks.py")], []]
 
 
 def test_a_fit_that_was_killed_goes_on_to_the_same_bits(found):

@@ -234,8 +234,9 @@ def test_one_gradient_of_two_parameters_is_written_to_both():
         lambda x: x[x > 0],
         lambda x: x.nonzero(),
         lambda x: torch.searchsorted(x.sort().values, x, sorter=x.argsort()),
+        lambda x: torch.tensor([0.0, 1.0]).add_(x.sum()),
     ],
-    ids=["item", "mask", "nonzero", "named"],
+    ids=["item", "mask", "nonzero", "named", "literal"],
 )
 def test_what_depends_on_values_has_no_replay(function):
     x = torch.tensor([1.0, -1.0])
@@ -254,6 +255,7 @@ def test_the_replay_holds_no_results_but_in_the_workspace():
     _, replay = record(lambda: Found([x.exp().log().exp()], []), [x], workspace=shared)
     replay(x)
     held = {own.data_ptr() for own in replay.filled if isinstance(own, torch.Tensor)}
+    assert held
     assert held == {block.data_ptr() for block in shared._free}
 
 

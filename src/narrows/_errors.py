@@ -6,8 +6,9 @@ import sys
 import warnings
 from collections.abc import Iterable
 from types import FrameType, ModuleType
+from typing import Any
 
-_WRAPPERS = ("jaxtyping", "sklearn", "torch")  # packages whose decorators stand between
+_WRAPPERS = ("jaxtyping", "joblib", "sklearn", "torch")  # packages whose decorators stand between
 
 
 class ModelFileError(ValueError):
@@ -37,16 +38,21 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, and name the line that called into the package, through its wrappers."""
-    frame: FrameType | None = sys._getframe()
-    depth = outermost = 0
+    """Warn, and name the line that called into the package."""
+    warnings.warn_explicit(text, category, *caller())
+
+
+def caller() -> tuple[str, int, str, Any]:
+    """Return file, line, module and known warnings of what called into the package."""
+    found = sys._getframe()
+    frame: FrameType | None = found
     while frame is not None:
-        depth += 1
         package = frame.f_globals.get("__name__", "").partition(".")[0]
-        reached = package == "narrows" or (package in _WRAPPERS and outermost == depth - 1)
-        outermost = depth if reached else outermost
+        if package == "narrows" or (package in _WRAPPERS and frame is found):
+            found = frame.f_back or frame
         frame = frame.f_back
-    warnings.warn(text, category, stacklevel=outermost + 1)
+    known = found.f_globals.setdefault("__warningregistry__", {})
+    return found.f_code.co_filename, found.f_lineno, found.f_globals["__name__"], known
 
 
 def require(module: str, extra: str) -> ModuleType:

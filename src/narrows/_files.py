@@ -59,7 +59,7 @@ def require_suffix(path: PathLike, suffix: str) -> None:
         ...
     ValueError: path='model.pkl' must end in '.onnx'. Write 'model.onnx'.
     """
-    if Path(path).suffix != suffix:
+    if Path(path).suffix.lower() != suffix:
         name = os.fspath(path)
         instead = os.path.splitext(name)[0] or "model"
         raise ValueError(f"path='{name}' must end in '{suffix}'. Write '{instead}{suffix}'.")

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, distributed
 
-from narrows._errors import ProcessError, warn
+from narrows._errors import ProcessError, caller
 
 Result = TypeVar("Result")
 
@@ -315,7 +315,7 @@ def _meet() -> None:
         f"Process {number()} of {size()} waits: not every other has called fit. Call it in every "
         "process with the same rows and settings."
     )
-    alarm = threading.Timer(PATIENCE, warn, [text])
+    alarm = threading.Timer(PATIENCE, warnings.warn_explicit, [text, UserWarning, *caller()])
     alarm.daemon = True
     alarm.start()
     try:

@@ -213,7 +213,10 @@ class StreamedBatches:
         return cut(ahead(self.rows.pools(order)), self.batch_size)
 
     def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Batch, None, None]:
-        """Yield batches of a new random order, after the first `done`."""
+        """Yield batches of a new random order, after the first `done`.
+
+        Each holds until the next one is asked for.
+        """
         seed = int(torch.randint(2**62, (1,), generator=generator))
         unit = self.rows.blocks.unit
         rank = np.random.default_rng([seed, 0]).permutation(int(unit.max()) + 1)

@@ -60,6 +60,14 @@ class Call:
         return not random and not self.operation._schema.is_mutable
 
     @property
+    def changed(self) -> list[Tensor]:
+        """Tensors whose values it changes."""
+        arguments = self.operation._schema.arguments
+        given = dict(zip([own.name for own in arguments], self.operands, strict=False)) | self.named
+        writes = [own.name for own in arguments if own.alias_info and own.alias_info.is_write]
+        return list(tensors_of([given[name] for name in writes if name in given]))
+
+    @property
     def reads_values(self) -> bool:
         """Whether Python learns values, or a shape that depends on them."""
         if self.name == "aten::index":  # only masks among indices decide on the shape

@@ -22,7 +22,10 @@ class Batched(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
     def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Any, None, None]:
-        """Yield batches of a new random order, after the first `done`."""
+        """Yield batches of a new random order, after the first `done`.
+
+        Each need hold no longer than until the next one is asked for.
+        """
 
 
 class Learner(nn.Module):

@@ -90,7 +90,7 @@ class JsonLog(Watcher):
         line = json.dumps(_plain(told), ensure_ascii=False, allow_nan=False) + "\n"
         try:
             with open(self.path, "ab", buffering=0) as stream:
-                _append(stream, line.encode())
+                _append(stream, line.encode(errors="backslashreplace"))
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             text = f"Cannot write '{os.fspath(self.path)}': {reason}."

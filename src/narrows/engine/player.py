@@ -146,7 +146,13 @@ class Player:
 
     def _differentiated(self, batch: Any) -> Found:
         terms = self.phase.terms(batch)
-        total = torch.stack([term.sum() for term in terms if term.requires_grad]).sum()
+        moving = [term.sum() for term in terms if term.requires_grad]
+        if not moving:
+            raise ValueError(
+                f"No weight has a gradient from {' or '.join(self.phase.names)}. Compute what the "
+                "network gives by operations of torch that autograd follows, without detach()."
+            )
+        total = torch.stack(moving).sum()
         gradients: Sequence[Tensor] = torch.autograd.grad(
             total, self.parameters, allow_unused=True, materialize_grads=True
         )

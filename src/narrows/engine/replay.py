@@ -7,7 +7,7 @@ alone, with neither graph nor modules, give the same bits.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from operator import itemgetter
 from typing import Any
 
@@ -47,6 +47,7 @@ _FASTER = {
     "aten::view": Tensor.view,
     "aten::where": torch.where,
 }
+_LITERAL = "aten::lift_fresh"
 _ALIASES = ("aten::detach", "aten::alias")
 _SHAPED = (
     "aten::full_like",
@@ -84,8 +85,8 @@ def record(
     -------
     found : Found
     replay : Replay or None
-        None if the function reads values of tensors, so that its course may depend on them, or
-        has operands by name that change.
+        None if the function reads values of tensors, so that its course may depend on them, has
+        operands by name that change, or writes to a tensor of numbers that stand in its code.
 
     Examples
     --------
@@ -98,11 +99,15 @@ def record(
     """
     with Recorder() as recorder:
         found = function()
-    made = {id(tensor) for call in recorder.calls for tensor in call.made} | set(map(id, inputs))
-    named = [tensors_of([*call.named.values()]) for call in recorder.calls]
-    if recorder.reads_values or any(id(tensor) in made for own in named for tensor in own):
+    calls = recorder.calls
+    made = {id(tensor) for call in calls for tensor in call.made} | set(map(id, inputs))
+    named = [tensors_of([*call.named.values()]) for call in calls]
+    mutated = {memory_of(own) for call in calls for own in call.changed}
+    literals = {memory_of(call.result) for call in calls if call.name == _LITERAL}
+    changing = any(id(tensor) in made for own in named for tensor in own)
+    if recorder.reads_values or changing or literals & mutated:
         return found, None
-    return found, Replay(recorder.calls, inputs, found, places, workspace or Workspace())
+    return found, Replay(calls, inputs, found, places, workspace or Workspace(), mutated)
 
 
 class Replay:
@@ -118,6 +123,8 @@ class Replay:
     calls : sequence of Call
     inputs, found, places, workspace
         Like those of `record`.
+    mutated : set of int
+        Where the memory begins of which calls change values.
     """
 
     def __init__(
@@ -127,23 +134,24 @@ class Replay:
         found: Found,
         places: Sequence[Tensor],
         workspace: Workspace,
+        mutated: Set[int],
     ) -> None:
         self.inputs = slice(len(inputs))
         self.filled: list[Any] = [None] * len(inputs)
         self.still: set[int] = set()
         self.slots = {id(tensor): slot for slot, tensor in enumerate(inputs)}
         self.constant: set[int] = set()
-        self.written = {memory_of(own) for call in calls if not call.pure for own in call.tensors}
+        self.mutated = mutated
         calls = [call for call in calls if self._changes(call)]
         calls = self._needed(calls, [*found.returned, *found.written])
         calls = self._written(calls, found, places)
-        calls = self._settled(workspace.placed(calls, found.returned))
+        calls = self._fixed(workspace.placed(calls, found.returned))
         self.returned = [self._slot(tensor) for tensor in found.returned]
         touched = [(self._slot(t), k) for k, call in enumerate(calls) for t in call.tensors]
         last = {slot: k for slot, k in touched if slot not in {*self.still, *self.returned}}
         ends = [[slot for slot in last if last[slot] == k] for k in range(len(calls))]
         self.moves = [(*self._move(call), end) for call, end in zip(calls, ends, strict=True)]
-        del self.slots
+        del self.slots, self.constant, self.mutated
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
@@ -191,7 +199,7 @@ class Replay:
     def _is_kept(self, call: Call) -> bool:
         """Return whether nobody writes to the results of a call, and they are not too large."""
         size = sum(own.numel() * own.element_size() for own in call.made)
-        same = call.pure and self.written.isdisjoint(map(memory_of, call.made))
+        same = call.pure and self.mutated.isdisjoint(map(memory_of, call.made))
         return same and size <= _KEPT
 
     def _needed(self, calls: Sequence[Call], results: Sequence[Tensor]) -> list[Call]:
@@ -219,19 +227,19 @@ class Replay:
             moved.append(call)
         return moved + [Call(COPY, (place, tensor), {}, place) for tensor, place in pairs]
 
-    def _settled(self, calls: Sequence[Call]) -> list[Call]:
+    def _fixed(self, calls: Sequence[Call]) -> list[Call]:
         """Leave out views of results that are always written into the same place."""
         found = []
         for call in calls:
             if call.views and self.still.issuperset(map(self._slot, call.read)):
-                self._settle(call.result, call.operation(*self._placed(call.operands)))
+                self._fix(call.result, call.operation(*self._placed(call.operands), **call.named))
                 continue
             if call.place is not None:
-                self._settle(call.result, call.place)
+                self._fix(call.result, call.place)
             found.append(call)
         return found
 
-    def _settle(self, result: Any, place: Any) -> None:
+    def _fix(self, result: Any, place: Any) -> None:
         """Fill the slots of what a call makes for good."""
         for tensor, own in zip(tensors_of(result), tensors_of(place), strict=True):
             self.filled[self._slot(tensor)] = own

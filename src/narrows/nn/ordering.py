@@ -29,7 +29,7 @@ class Levels:
     index : Tensor of int, shape (level,), or (restart, row) if drawn per sample
         The level, from 0, whose learned width applies.
     reach : Tensor of shape (component,)
-        Share of the rows that see each component, where these are drawn per sample.
+        Weight of the levels that see each component; exactly 1 where all do.
     """
 
     masks: Float[Tensor, "..."]
@@ -38,7 +38,7 @@ class Levels:
     reach: Float[Tensor, " component"]
 
     def of_features(self, component: Sequence[int]) -> "Levels":
-        """Return the same for features, given the component of each."""
+        """Return masks and reach of features, given the component of each."""
         masks, reach = self.masks[..., component], self.reach[component]
         return Levels(masks, self.weights, self.index, reach)
 
@@ -53,8 +53,8 @@ class Ordering(Part, ABC):
     additive : bool
         Whether levels are sums of the decoders' outputs.
     prefix : bool
-        Whether training decodes one level per sample, drawn with the weights of the levels; level
-        k sees the first k components.
+        Whether training decodes one level per sample, drawn with the weights of the levels. Levels
+        see the first components then, each no fewer than the one before.
     centring : float
         Weight of the loss of ``D(0, z_2..z_K)`` in the objective.
     """
@@ -90,7 +90,12 @@ class Ordering(Part, ABC):
         """Return what the objective decodes."""
         masks = self.masks(n_components)[:, None]
         weights, index = self.weights(len(masks)), torch.arange(len(masks))
-        reach = _reach(weights) if self.prefix else torch.ones(n_components)
+        reach = 1 - weights @ (1 - masks[:, 0])
+        if self.prefix and not _grow(masks[:, 0]):
+            raise ValueError(
+                f"The masks of {type(self).__name__} are no prefixes, which it draws (prefix = "
+                "True): each level must see the first components, and no fewer than the one before."
+            )
         if not self.centring:
             return Levels(masks, weights, index, reach)
         centre = torch.ones(1, 1, n_components)
@@ -118,13 +123,14 @@ class Ordering(Part, ABC):
         drawn = [torch.rand(shape, generator=own, device=own.device) for own in generators]
         own = _ranks.own_rows(torch.stack(drawn), 1, n_rows)
         masks = (own < levels.reach).to(levels.masks).unsqueeze(1)
-        index = (own < _reach(levels.weights)).sum(-1) - 1
-        return Levels(masks, levels.weights.new_ones(1), index, levels.reach)
+        weights = levels.weights
+        index = (own < 1 - (weights.cumsum(0) - weights)).sum(-1) - 1
+        return Levels(masks, weights.new_ones(1), index, levels.reach)
 
 
-def _reach(weights: Float[Tensor, " level"]) -> Float[Tensor, " level"]:
-    """Return the weight of each level and all later ones; exactly 1 for the first."""
-    return 1 - (weights.cumsum(0) - weights)
+def _grow(masks: Float[Tensor, "level component"]) -> bool:
+    """Return whether levels see the first components, none fewer than the level before."""
+    return bool((masks.diff(dim=0) >= 0).all() and (masks.diff(dim=1) <= 0).all())
 
 
 def _prefixes(n_components: int) -> Float[Tensor, "level component"]:

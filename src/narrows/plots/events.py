@@ -373,7 +373,7 @@ def _traverse_curves(
         ax = tidy(fig.add_subplot(rows, columns, k + 1))
         _overlay(ax, decoded[k], values[k], feature_names)
         ax.set_title(names[k])
-        ax.set_ylim(limits)
+        ax.set_ylim(_margin(limits))
     return fig
 
 
