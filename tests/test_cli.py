@@ -718,6 +718,21 @@ def test_what_is_read_is_not_written_over(command: str) -> None:
     assert Path("X.npy").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            "s3://a/x.npy",
+            "Results go to local files, not to 's3://a/x.npy'. Write the name of one.",
+        ),
+        ("o.h5:/a/b", "Results fill a file of their own, not a part of it. Write 'o.h5'."),
+    ],
+)
+def test_results_are_whole_local_files(output: str, said: str) -> None:
+    result = run("transform", "m.safetensors", "X.npy", "-o", output)
+    assert (result.exit_code, result.stderr) == (2, f"narrows: {said}\n")
+
+
 def test_an_old_file_survives_a_failed_fit() -> None:
     Path("old.safetensors").write_text("old")
     assert run("fit", "holes.csv", "-o", "old.safetensors").exit_code == 2

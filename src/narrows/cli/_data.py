@@ -230,6 +230,9 @@ def check_output(path: str, suffixes: Iterable[str], *read: str | None) -> None:
     suffix, known = Path(path).suffix.lower(), list(suffixes)
     if "://" in path:
         raise ValueError(f"Results go to local files, not to '{path}'. Write the name of one.")
+    if not suffix and ":/" in path:
+        file = path.partition(":/")[0]
+        raise ValueError(f"Results fill a file of their own, not a part of it. Write '{file}'.")
     if suffix not in known:
         hint = nearest(suffix, known) if suffix else ""
         raise ValueError(f"Unknown suffix {suffix!r} of '{path}'.{hint} Known: {', '.join(known)}.")
