@@ -191,7 +191,7 @@ def test_the_last_two_are_kept(tmp_path):
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path):
     X = table(n_rows=200)
     whole = other_model(tmp_path).fit(X)
-    _, last = sorted(tmp_path.iterdir())
+    good, last = sorted(tmp_path.iterdir())
     content = bytearray(last.read_bytes())
     content[-5] ^= 1
     last.write_bytes(content)
@@ -199,6 +199,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path):
     with pytest.warns(UserWarning, match=f"^{re.escape(message)}"):
         resumed = other_model(tmp_path).fit(X)
     np.testing.assert_array_equal(whole.transform(X), resumed.transform(X))
+    kept = sorted(tmp_path.iterdir())
+    assert kept[:2] == [good, last]  # two that are whole, and the damaged one between
+    assert len(kept) == 3
 
 
 @pytest.mark.parametrize("hurt", ["empty", "cut", "other"])

@@ -708,6 +708,31 @@ def test_mistakes_name_the_option() -> None:
     assert run("info", "X.csv").stderr.endswith("that narrows fit wrote.\n")
 
 
+@pytest.mark.parametrize("command", ["transform", "reconstruct", "score", "interpolate"])
+def test_what_is_read_is_not_written_over(command: str) -> None:
+    content = Path("X.npy").read_bytes()
+    more = ["--from", "0", "--to", "1"] if command == "interpolate" else []
+    result = run(command, "m.safetensors", "./X.npy", "-o", "X.npy", *more)
+    said = "narrows: 'X.npy' is read too, and would be lost. Write to another file.\n"
+    assert (result.exit_code, result.stderr) == (2, said)
+    assert Path("X.npy").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            "s3://a/x.npy",
+            "Results go to local files, not to 's3://a/x.npy'. Write the name of one.",
+        ),
+        ("o.h5:/a/b", "Results fill a file of their own, not a part of it. Write 'o.h5'."),
+    ],
+)
+def test_results_are_whole_local_files(output: str, said: str) -> None:
+    result = run("transform", "m.safetensors", "X.npy", "-o", output)
+    assert (result.exit_code, result.stderr) == (2, f"narrows: {said}\n")
+
+
 def test_an_old_file_survives_a_failed_fit() -> None:
     Path("old.safetensors").write_text("old")
     assert run("fit", "holes.csv", "-o", "old.safetensors").exit_code == 2

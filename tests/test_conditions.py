@@ -312,6 +312,18 @@ def test_files_hold_conditions(fitted, tmp_path):
     )
 
 
+def test_kinds_of_columns_in_a_parquet_file(tmp_path):
+    path = tmp_path / "known.parquet"
+    C.assign(run=np.arange(N) % 3).to_parquet(path)
+    found = columns(f"{path}:kind,run")
+    assert found == {"kind": C.kind.tolist(), "run": (np.arange(N) % 3).tolist()}
+    assert all(type(value) is int for value in found["run"])
+    with pytest.raises(
+        ValueError, match=r"has no column 'spin'\. Write one of 'kind', 'energy', 'run'"
+    ):
+        columns(f"{path}:spin")
+
+
 def test_kinds_of_columns_in_a_text_table(tmp_path):
     path = tmp_path / "table.tsv"
     path.write_text("name\tn\tx\tmixed\na\t1\t1\t1\nb\t-2\t2.5\tu\n")

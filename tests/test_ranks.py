@@ -265,6 +265,10 @@ def other_rows(number):
     return Autoencoder(2, **small(BATCH_SIZE)).fit(X[::-1] if number else X)
 
 
+def other_offset(number):
+    return Autoencoder(2, **small(BATCH_SIZE)).fit(table(n_rows=N_ROWS) + number)
+
+
 def other_size(number):
     return Autoencoder(2, **small(BATCH_SIZE)).fit(table(n_rows=N_ROWS - number))
 
@@ -352,6 +356,7 @@ def undeclared(number):
 OTHERS = {
     "other settings": other_settings,
     "other rows": other_rows,
+    "other offset": other_offset,
     "other size": other_size,
     "holes": holes,
     "no seed": no_seed,
@@ -422,6 +427,11 @@ def test_two_processes_are_one_of_larger_batches(name, found):
         ),
         (
             "other rows",
+            "ValueError: Processes 0 and 1 have different rows, or rows in another order. Call fit "
+            "in every process with the same rows and settings.",
+        ),
+        (
+            "other offset",
             "ValueError: Processes 0 and 1 have different rows, or rows in another order. Call fit "
             "in every process with the same rows and settings.",
         ),
@@ -497,7 +507,7 @@ def test_the_first_process_alone_warns(found):
 
 def test_a_process_that_waits_says_so(found):
     said = (
-        "Process 0 of 2 waits: not every other has called fit. Call it in every process with the "
+        "This process waits: not every other has called fit. Call it in every process with the "
         "same rows and settings."
     )
     assert [each["late"] for each in found] == [[(said, "test_ranks.py")], []]

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,17 @@ def test_chunks_that_are_absent_are_told(tmp_path):
     with pytest.warns(UserWarning, match=re.escape(message)):
         rows = source(tmp_path / "rows.zarr")
     np.testing.assert_array_equal(rows.read(0, 6), np.repeat([1.0, 0.0, 0.0], 2)[:, None] * [1, 1])
+
+
+@pytest.mark.parametrize("lost", ["store", "chunks"])
+def test_a_store_that_vanishes_is_noticed(lost: str, tmp_path: Path) -> None:
+    """Chunks that are not there would be read as zeros."""
+    path = tmp_path / "x.zarr"
+    zarr.create_array(str(path), data=np.ones((40, 3)), chunks=(10, 3))
+    rows = source(path)
+    if lost == "store":
+        shutil.rmtree(path)
+    else:
+        shutil.rmtree(path / "c")
+    with pytest.raises(FileNotFoundError, match=r"x\.zarr' is gone: it was there before\."):
+        rows.read(15, 35)

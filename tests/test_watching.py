@@ -250,6 +250,17 @@ def test_a_full_disk_leaves_whole_lines_and_the_fit(monkeypatch):
     np.testing.assert_array_equal(model.transform(table()), whole.transform(table()))
 
 
+def test_a_file_that_is_no_log_is_left_alone():
+    np.save("rows.npy", table())
+    content = Path("rows.npy").read_bytes()
+    message = (
+        "'rows.npy' does not end with a line, and is no log then. Write the name of a new file."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Autoencoder(**quick(callbacks=[JsonLog("rows.npy")])).fit(table())
+    assert Path("rows.npy").read_bytes() == content
+
+
 def test_watchers_are_settings():
     given = JsonLog("run.jsonl")
     model = clone(Autoencoder(training=Training(callbacks=[given, TensorBoard()])))

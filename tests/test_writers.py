@@ -63,7 +63,7 @@ def test_events_of_more_dimensions_come_in_blocks(suffix: str) -> None:
 
 @pytest.mark.parametrize("array", [X, X[:, 0], X[:0], np.asfortranarray(X), X[::2], X > 0])
 def test_npy_files_are_those_of_numpy(array: np.ndarray) -> None:
-    write_blocks("x.npy", cut(array, 5, 100) if len(array) else [array])
+    write_blocks("x.npy", cut(array, 5, 100) if len(array) else array)
     np.save("y.npy", np.ascontiguousarray(array))
     assert Path("x.npy").read_bytes() == Path("y.npy").read_bytes()
 

@@ -73,10 +73,14 @@ def worker(program, case, n_epochs, n_processes, store, number):
             "gloo", init_method=f"file://{store}", rank=place, world_size=n
         )
     if program == EXCHANGE:
-        return bare.exchange(case, int(n_epochs))
-    n_steps = -(-case.n_rows // (n * case.batch_size))
-    seconds = ours.same_network(case, case.data(), int(n_epochs))
-    return [each * case.n_steps / n_steps for each in seconds]
+        found = bare.exchange(case, int(n_epochs))
+    else:
+        n_steps = -(-case.n_rows // (n * case.batch_size))
+        seconds = ours.same_network(case, case.data(), int(n_epochs))
+        found = [each * case.n_steps / n_steps for each in seconds]
+    if n > 1:
+        torch.distributed.destroy_process_group()
+    return found
 
 
 if __name__ == "__main__":

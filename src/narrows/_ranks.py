@@ -296,7 +296,8 @@ def fitting() -> Iterator[None]:
         return
     token = _FIT.set(fit)
     try:
-        _meet()
+        with _awaiting():
+            alike(lambda: None)
         with warnings.catch_warnings():
             if not first():
                 warnings.simplefilter("ignore")
@@ -309,17 +310,18 @@ def fitting() -> Iterator[None]:
         _FIT.reset(token)
 
 
-def _meet() -> None:
-    """Wait for all processes to come to a fit; say so if that takes long."""
+@contextmanager
+def _awaiting() -> Iterator[None]:
+    """Say that this process waits for the others, if it does so for long."""
     text = (
-        f"Process {number()} of {size()} waits: not every other has called fit. Call it in every "
-        "process with the same rows and settings."
+        "This process waits: not every other has called fit. Call it in every process with the "
+        "same rows and settings."
     )
     alarm = threading.Timer(PATIENCE, warnings.warn_explicit, [text, UserWarning, *caller()])
     alarm.daemon = True
     alarm.start()
     try:
-        alike(lambda: None)
+        yield
     finally:
         alarm.cancel()
 
@@ -353,7 +355,8 @@ def join() -> None:
     n_processes = int(given.get("WORLD_SIZE", given.get("SLURM_NTASKS", "1")))
     if place is None or n_processes == 1 or multiprocessing.parent_process() is not None:
         return
-    distributed.init_process_group(rank=int(place), world_size=n_processes)
+    with _awaiting():
+        distributed.init_process_group(rank=int(place), world_size=n_processes)
     atexit.register(_leave)
 
 

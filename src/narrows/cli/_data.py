@@ -210,24 +210,29 @@ def save_figure(path: str, figure: Any) -> None:
         figure.savefig(temporary, dpi=160, bbox_inches="tight", pad_inches=0.12)
 
 
-def check_table(path: str) -> None:
-    """Raise for a table that could not be written."""
+def check_table(path: str, *read: str | None) -> None:
+    """Raise for a table that could not be written, or that is one of the files to be read."""
     from narrows.data.writers import WRITERS
 
-    check_output(path, WRITERS)
+    check_output(path, WRITERS, *read)
 
 
-def check_output(path: str, suffixes: Iterable[str]) -> None:
+def check_output(path: str, suffixes: Iterable[str], *read: str | None) -> None:
     """Raise for a file that could not be written, before anything is computed for it.
 
     Raises
     ------
     ValueError
-        A suffix that is not one of those given.
+        A suffix that is not one of those given, or one of the files that are read.
     OSError
         The folder is missing, or may not be written to.
     """
     suffix, known = Path(path).suffix.lower(), list(suffixes)
+    if "://" in path:
+        raise ValueError(f"Results go to local files, not to '{path}'. Write the name of one.")
+    if not suffix and ":/" in path:
+        file = path.partition(":/")[0]
+        raise ValueError(f"Results fill a file of their own, not a part of it. Write '{file}'.")
     if suffix not in known:
         hint = nearest(suffix, known) if suffix else ""
         raise ValueError(f"Unknown suffix {suffix!r} of '{path}'.{hint} Known: {', '.join(known)}.")
@@ -236,3 +241,13 @@ def check_output(path: str, suffixes: Iterable[str]) -> None:
         raise FileNotFoundError(f"Cannot write '{path}': there is no folder '{Path(path).parent}'.")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"Cannot write '{path}': the folder '{folder}' is not writable.")
+    if os.path.exists(path) and any(_is_same(path, own) for own in read if own is not None):
+        raise ValueError(f"'{path}' is read too, and would be lost. Write to another file.")
+
+
+def _is_same(path: str, data: str) -> bool:
+    """Return whether data, perhaps with a selector, lie in a file that exists."""
+    from narrows.data.source import split_selector
+
+    file = split_selector(data)[0]
+    return os.path.exists(file) and os.path.samefile(file, path)

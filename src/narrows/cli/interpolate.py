@@ -40,7 +40,7 @@ def interpolate(
     $ narrows interpolate model.safetensors table.csv --from 0 --to 5 -o path.csv
     $ narrows interpolate model.safetensors X.npy --from 2 --to 7 --kind spherical -o path.npy
     """
-    _data.check_table(output)
+    _data.check_table(output, *data)
     import numpy as np
 
     import narrows

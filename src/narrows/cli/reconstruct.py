@@ -29,7 +29,7 @@ def reconstruct(
     $ narrows reconstruct model.safetensors table.csv -o reconstructed.csv
     $ narrows reconstruct model.safetensors table.csv --level 2 -o two.npy
     """
-    _data.check_table(output)
+    _data.check_table(output, *data, condition)
     import narrows
 
     estimator = narrows.load(model)

@@ -50,7 +50,7 @@ def score(
     $ narrows score model.safetensors new.csv -o scores.csv --json
     """
     if output is not None:
-        _data.check_table(output)
+        _data.check_table(output, *data, target, sample_weight, groups, condition)
     import narrows
 
     estimator = narrows.load(model)

@@ -20,7 +20,7 @@ def transform(
     $ narrows transform model.safetensors table.csv -o codes.csv
     $ narrows transform model.safetensors run1.npy run2.npy -o codes.npy
     """
-    _data.check_table(output)
+    _data.check_table(output, *data, condition)
     import narrows
 
     estimator = narrows.load(model)

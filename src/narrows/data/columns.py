@@ -3,11 +3,11 @@
 import csv
 import os
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from narrows._types import PathLike
 from narrows.data.csv import is_text
+from narrows.data.parquet import parquet_columns
 from narrows.data.places import located, open_bytes
 from narrows.data.source import FORMATS, source, split_selector
 
@@ -29,7 +29,7 @@ def is_file(value: Any) -> bool:
 
 
 def columns(path: PathLike) -> dict[str, list[Any]]:
-    """Return the columns of a file: of a text table whole numbers, numbers, or texts.
+    """Return the columns of a file: of a text table or .parquet whole numbers, numbers, or texts.
 
     Files of other formats hold numbers. The first line of a text table has the names, unless a
     number stands in it; columns have numbers from 0 then.
@@ -43,6 +43,8 @@ def columns(path: PathLike) -> dict[str, list[Any]]:
     """
     file, selector = split_selector(path)
     suffix = _suffix(file)
+    if suffix == ".parquet" and not os.path.isdir(file):
+        return _chosen(parquet_columns(located(file)), selector, file)
     if suffix not in TABLES:
         rows = source(path)
         values = rows.read(0, len(rows)).reshape(len(rows), -1)
@@ -65,10 +67,13 @@ def columns(path: PathLike) -> dict[str, list[Any]]:
         name.strip(): _typed([line[place].strip() for line in rows_of])
         for place, name in enumerate(names)
     }
-    return found if selector is None else _selected(found, selector.split(","), file)
+    return _chosen(found, selector, file)
 
 
-def _selected(found: dict[str, list[Any]], names: Sequence[str], file: str) -> dict[str, list[Any]]:
+def _chosen(found: dict[str, list[Any]], selector: str | None, file: str) -> dict[str, list[Any]]:
+    if selector is None:
+        return found
+    names = selector.split(",")
     for name in names:
         if name not in found:
             raise ValueError(

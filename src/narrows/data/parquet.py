@@ -77,6 +77,12 @@ def _file(place: Place) -> Any:
     return parquet.ParquetFile(place if isinstance(place, Path) else place.open())
 
 
+def parquet_columns(place: Place) -> dict[str, list[Any]]:
+    """Return all columns of a .parquet file, texts too, as Python's values."""
+    with reading(place):
+        return dict(_file(place).read().to_pydict())
+
+
 def write_parquet(path: Path, blocks: Iterator[np.ndarray], names: Sequence[str]) -> None:
     """Write blocks of columns to a .parquet file, in row groups that a reader can hold."""
     arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")

@@ -70,9 +70,14 @@ def open_bytes(place: Place) -> BufferedReader:
     except FileNotFoundError as error:
         if isinstance(place, Remote):  # which says by itself what is not there
             raise
-        raise Gone(
-            f"The file '{place}' is gone: it was there before. Put it back, and run this again."
-        ) from error
+        raise gone(place) from error
+
+
+def gone(place: Place) -> Gone:
+    """Build the error for a file that was there when it was named."""
+    return Gone(
+        f"The file '{place}' is gone: it was there before. Put it back, and run this again."
+    )
 
 
 def in_natural_order(places: Iterable[Place]) -> list[Place]:

@@ -84,7 +84,7 @@ def write_blocks(
     path, names
         Like `write`.
     blocks : iterable of ndarray of shape (rows, ...)
-        At least one; of one type, and one shape but for the rows.
+        At least one; of one type, and one shape but for the rows. One array is one block.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def write_blocks(
     writer = WRITERS.get(Path(path).suffix.lower())
     if writer is None:
         raise unknown_suffix(Path(path), WRITERS)
-    arrays = iter(blocks)
+    arrays = iter([blocks] if isinstance(blocks, np.ndarray) else blocks)
     first = next(arrays, None)
     if first is None:
         raise ValueError("There are no blocks to write. Pass at least one.")

@@ -11,7 +11,15 @@ from jaxtyping import Shaped
 
 from narrows._errors import nearest, require, warn
 from narrows.data.blocks import BlockSource, Handle, block_starts
-from narrows.data.places import Place, check_chunk, check_numbers, damaged, reading
+from narrows.data.places import (
+    Place,
+    check_chunk,
+    check_numbers,
+    damaged,
+    gone,
+    is_zarr_store,
+    reading,
+)
 
 _CHUNK = 2**22  # bytes of a chunk we write
 _MOST_OBJECTS = 10_000  # looked at in search of arrays
@@ -78,10 +86,10 @@ class ZarrSource(BlockSource):
         with self._handle as array:
             shape, dtype = array.shape, array.dtype.newbyteorder("=")
             rows = (array.shards or array.chunks)[0]
-            absent = array.nchunks - array.nchunks_initialized if isinstance(place, Path) else 0
-        if absent:
+            self._absent = _absent(place, array)
+        if self._absent:
             warn(
-                f"'{place}' lacks {absent} of the {array.nchunks} chunks of its array, whose "
+                f"'{place}' lacks {self._absent} of the {array.nchunks} chunks of its array, whose "
                 f"entries are read as {array.fill_value}.",
             )
         size = int(np.prod(shape[1:], dtype=float)) * dtype.itemsize
@@ -89,7 +97,11 @@ class ZarrSource(BlockSource):
 
     def _load(self, k: int, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
         with self._handle as array:
-            return np.asarray(array[start:stop])
+            rows = np.asarray(array[start:stop])
+            # A chunk that is not there is read as if it held the fill value, without an error
+            if (rows == array.fill_value).all() and _absent(self._place, array) > self._absent:
+                raise gone(self._place)
+            return rows
 
 
 def write_zarr(path: Path, blocks: Iterator[np.ndarray]) -> None:
@@ -102,6 +114,14 @@ def write_zarr(path: Path, blocks: Iterator[np.ndarray]) -> None:
     array.append(first)
     for block in blocks:
         array.append(block)
+
+
+def _absent(place: Place, array: Any) -> int:
+    """Return how many chunks of a local array are not there; all, if it is no array any more."""
+    if not isinstance(place, Path):
+        return 0
+    whole = is_zarr_store(place / array.path)
+    return int(array.nchunks - (array.nchunks_initialized if whole else 0))
 
 
 def _opened(place: Place, key: str | None) -> Any:

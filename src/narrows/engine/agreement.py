@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from narrows import _ranks
+from narrows._types import Array
 from narrows.engine.callbacks import Epoch
 from narrows.engine.checkpoint import described
 from narrows.engine.learner import Learner
@@ -44,12 +46,28 @@ def agree(
             found = [texts.get(name, "not set") for texts, _ in (first, other)]
             if found[0] != found[1]:
                 _refuse(number, name, *found)
-        if not _close(first[1], other[1]):
-            raise ValueError(
-                f"Processes 0 and {number} have different rows, or rows in another order. {_REMEDY}"
-            )
+        _refuse_rows(number, first[1], other[1])
     _ranks.begin()
     _ranks.take_over([*model.parameters(), *model.buffers()])
+
+
+def agree_on_moments(mean: Array, variance: Array) -> None:
+    """Make sure that all processes have rows of the same mean and variance.
+
+    Scaled rows, which `agree` compares, do not show an offset or a unit.
+
+    Raises
+    ------
+    ValueError
+        If they have not.
+    """
+    if _ranks.size() == 1:
+        return
+    width = np.sqrt(np.where(variance > 0, variance, 1.0))
+    own = torch.from_numpy(np.concatenate([mean / width, np.log(width)]))
+    every = _ranks.alike(lambda: _sums(own))
+    for number, other in enumerate(every):
+        _refuse_rows(number, every[0], other)
 
 
 def stopped(epoch: Epoch, callbacks: Sequence[Callable[[Epoch], str | None]]) -> bool:
@@ -85,6 +103,13 @@ def _close(one: Sequence[float], two: Sequence[float]) -> bool:
     return len(one) == len(two) and all(
         math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) for a, b in pairs
     )
+
+
+def _refuse_rows(number: int, first: Sequence[float], other: Sequence[float]) -> None:
+    if not _close(first, other):
+        raise ValueError(
+            f"Processes 0 and {number} have different rows, or rows in another order. {_REMEDY}"
+        )
 
 
 def _refuse(number: int, name: str, first: str, other: str) -> None:

@@ -14,6 +14,8 @@ from narrows._types import PathLike
 from narrows.engine.callbacks import Epoch
 from narrows.engine.watching import End, Start, Watcher
 
+_FIRST = b'{"event": '  # with which each line begins
+
 
 class JsonLog(Watcher):
     """Writes what happens to a fit into a file, one JSON object a line, each written at once.
@@ -59,6 +61,8 @@ class JsonLog(Watcher):
 
         Raises
         ------
+        ValueError
+            If the file ends with something else than a line; it stays as it is.
         OSError
             If the file cannot be written.
         """
@@ -116,6 +120,11 @@ def _tidy(path: Path, run: str, n_done: int) -> None:
     if not path.is_file():
         return
     content = path.read_bytes()
+    cut = content[content.rfind(b"\n") + 1 :]
+    if cut and not (cut.startswith(_FIRST) or _FIRST.startswith(cut)):
+        raise ValueError(
+            f"'{path}' does not end with a line, and is no log then. Write the name of a new file."
+        )
     lines = content.splitlines(keepends=True)
     kept = [line for line in lines if line.endswith(b"\n") and _stays(line, run, n_done)]
     if len(kept) < len(lines):

@@ -103,6 +103,7 @@ class Saver:
         self._folder = Path(self.checkpoint.folder)
         self._stop: int | None = None
         self._due = math.inf
+        self._damaged: set[Path] = set()
 
     @property
     def hint(self) -> str:
@@ -195,6 +196,7 @@ class Saver:
                 _check_fit(tensors, run.tensors())
             except (OSError, ValueError) as error:
                 reasons.append(str(error))
+                self._damaged.add(path)
                 continue
             if reasons:
                 warn(f"{reasons[0]} The one before it is used.")
@@ -240,8 +242,10 @@ class Saver:
             self._wait()
             return
         self._number += 1
-        for old in sorted(self._folder.glob(f"{self.identity}-*{SUFFIX}"))[:-_KEPT]:
-            old.unlink(missing_ok=True)
+        saved = sorted(self._folder.glob(f"{self.identity}-*{SUFFIX}"))
+        oldest = [own for own in saved if own not in self._damaged][-_KEPT:][0]
+        for own in saved[: saved.index(oldest)]:
+            own.unlink(missing_ok=True)
         self._wait()
 
     def _wait(self) -> None:

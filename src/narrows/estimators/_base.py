@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from narrows._types import Array, PathLike
 from narrows.data.source import Source
 from narrows.data.streamed import Blocks, TrainingRows
+from narrows.engine.agreement import agree_on_moments
 from narrows.engine.loop import History
 from narrows.estimators import _checks, _fitting, _guards, _rows, _streaming
 from narrows.estimators._coding import Coding
@@ -155,6 +156,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         rows, and the layers that are trained one by one, unless the estimator is fitted already;
         all stay as they are, and later calls continue the optimiser and the schedule. No rows are
         held out: the weights are the last ones, and `fve_` is measured on the rows of the call.
+        Callbacks and checkpoints are for `fit`.
 
         Parameters
         ----------
@@ -250,6 +252,8 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         if targets is not rows:
             check = _rows.Check("target", targets, how, pool, likelihood)
             outputs = _rows.moments_of(targets, weight, pool, check)
+            agree_on_moments(outputs.mean, outputs.variance)
+        agree_on_moments(inputs.mean, inputs.variance)
         if source is None:
             _guards.warn_constant(inputs.constant, rows, pool)
         self._input_scale = settings.scale_of(inputs, rows.shape)

@@ -84,7 +84,11 @@ class Ordering(Part, ABC):
         self, outputs: Float[Tensor, "restart level row output"]
     ) -> Float[Tensor, "restart level row output"]:
         """Return the outputs of the levels from those of their decoders."""
-        return outputs.cumsum(1) if self.additive else outputs
+        if not self.additive:
+            return outputs
+        earlier = outputs.new_ones(outputs.shape[1], outputs.shape[1]).tril()
+        sums = earlier @ outputs.flatten(2)  # a product takes a fraction of the time of cumsum
+        return sums.unflatten(2, outputs.shape[2:])
 
     def objective(self, n_components: int) -> Levels:
         """Return what the objective decodes."""
