@@ -163,11 +163,12 @@ def test_chunks_that_are_absent_are_told(tmp_path):
     np.testing.assert_array_equal(rows.read(0, 6), np.repeat([1.0, 0.0, 0.0], 2)[:, None] * [1, 1])
 
 
+@pytest.mark.parametrize("fill", [0.0, np.nan])
 @pytest.mark.parametrize("lost", ["store", "chunks"])
-def test_a_store_that_vanishes_is_noticed(lost: str, tmp_path: Path) -> None:
-    """Chunks that are not there would be read as zeros."""
+def test_a_store_that_vanishes_is_noticed(lost: str, fill: float, tmp_path: Path) -> None:
+    """Chunks that are not there would be read as the fill value."""
     path = tmp_path / "x.zarr"
-    zarr.create_array(str(path), data=np.ones((40, 3)), chunks=(10, 3))
+    zarr.create_array(str(path), data=np.ones((40, 3)), chunks=(10, 3), fill_value=fill)
     rows = source(path)
     if lost == "store":
         shutil.rmtree(path)

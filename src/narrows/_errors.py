@@ -51,8 +51,9 @@ def caller() -> tuple[str, int, str, Any]:
         if package == "narrows" or (package in _WRAPPERS and frame is found):
             found = frame.f_back or frame
         frame = frame.f_back
-    known = found.f_globals.setdefault("__warningregistry__", {})
-    return found.f_code.co_filename, found.f_lineno, found.f_globals["__name__"], known
+    names = found.f_globals
+    known = names.setdefault("__warningregistry__", {})
+    return found.f_code.co_filename, found.f_lineno, names.get("__name__", "<string>"), known
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -86,7 +86,7 @@ class ZarrSource(BlockSource):
         with self._handle as array:
             shape, dtype = array.shape, array.dtype.newbyteorder("=")
             rows = (array.shards or array.chunks)[0]
-            self._absent = _absent(place, array)
+            self._absent, self._marked = _absent(place, array), _is_marked(place, array)
         if self._absent:
             warn(
                 f"'{place}' lacks {self._absent} of the {array.nchunks} chunks of its array, whose "
@@ -99,7 +99,9 @@ class ZarrSource(BlockSource):
         with self._handle as array:
             rows = np.asarray(array[start:stop])
             # A chunk that is not there is read as if it held the fill value, without an error
-            if (rows == array.fill_value).all() and _absent(self._place, array) > self._absent:
+            empty = bool(((rows == array.fill_value) | (rows != rows)).all())
+            lost = self._marked and not _is_marked(self._place, array)
+            if lost or (empty and _absent(self._place, array) > self._absent):
                 raise gone(self._place)
             return rows
 
@@ -117,11 +119,13 @@ def write_zarr(path: Path, blocks: Iterator[np.ndarray]) -> None:
 
 
 def _absent(place: Place, array: Any) -> int:
-    """Return how many chunks of a local array are not there; all, if it is no array any more."""
-    if not isinstance(place, Path):
-        return 0
-    whole = is_zarr_store(place / array.path)
-    return int(array.nchunks - (array.nchunks_initialized if whole else 0))
+    """Return how many chunks of a local array are not there."""
+    return int(array.nchunks - array.nchunks_initialized) if isinstance(place, Path) else 0
+
+
+def _is_marked(place: Place, array: Any) -> bool:
+    """Return whether a local array has the file that describes it."""
+    return isinstance(place, Path) and is_zarr_store(place / array.path)
 
 
 def _opened(place: Place, key: str | None) -> Any:

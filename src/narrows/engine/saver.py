@@ -243,9 +243,10 @@ class Saver:
             return
         self._number += 1
         saved = sorted(self._folder.glob(f"{self.identity}-*{SUFFIX}"))
-        oldest = [own for own in saved if own not in self._damaged][-_KEPT:][0]
-        for own in saved[: saved.index(oldest)]:
-            own.unlink(missing_ok=True)
+        kept = [own for own in saved if own not in self._damaged][-_KEPT:]
+        for own in saved:
+            if kept and own < kept[0]:
+                own.unlink(missing_ok=True)
         self._wait()
 
     def _wait(self) -> None:
