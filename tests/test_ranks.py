@@ -10,6 +10,7 @@ import warnings
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -43,7 +44,9 @@ from narrows import (
     _ranks,
     load,
 )
+from narrows.engine import player
 from narrows.engine.player import Player
+from narrows.engine.replay import record
 from narrows.nn.code import Layout
 from narrows.objective.penalties import Penalty
 from narrows.parts import PARTS, resolve
@@ -205,6 +208,13 @@ FITS = {
 }
 
 
+NEVER = 10**9
+UNLIKE = (
+    "own",
+    "module",
+    "dirichlet",
+    "power_spherical",
+)  # what may take other operations each time
 CALLED = ("transform", "predict_proba", "predict", "score_samples")
 
 
@@ -225,6 +235,19 @@ def attempt(function, *args):
             return function(*args)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+
+
+def replayed(fit, often):
+    """An outcome where steps are recorded after that many; and how many are, or cannot be."""
+    found = []
+
+    def recording(*args):
+        found.append(record(*args))
+        return found[-1]
+
+    with mock.patch.multiple(player, _OFTEN=often, record=recording):
+        left = outcome(fit())
+    return left | {"replays": [replay is not None for _, replay in found]}
 
 
 def of_training(number, **settings):
@@ -382,7 +405,8 @@ def main(number, folder):
         world_size=2,
         timeout=timedelta(seconds=60),
     )
-    found = {name: attempt(lambda fit: outcome(fit(BATCH_SIZE)), fit) for name, fit in FITS.items()}
+    fits = {name: partial(fit, BATCH_SIZE) for name, fit in FITS.items()}
+    found = {name: attempt(replayed, fit, 2 + number) for name, fit in fits.items()}
     found |= {name: attempt(call, number) for name, call in OTHERS.items()}
     found |= {"killed": attempt(killed, number, folder)}
     Path(folder, f"{number}.pickle").write_bytes(pickle.dumps(found))
@@ -408,9 +432,14 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("name", FITS)
 def test_two_processes_are_one_of_larger_batches(name, found):
+    """Through autograd, while each of the two replays its steps, from a step of its own on."""
     one, two = (each[name] for each in found)
-    whole = attempt(lambda: outcome(FITS[name](2 * BATCH_SIZE)))
     assert isinstance(one, dict), one
+    whole = replayed(partial(FITS[name], 2 * BATCH_SIZE), NEVER)
+    assert not whole.pop("replays")
+    for each in (one, two):
+        assert all(each["replays"])
+        assert bool(each["replays"]) != any(word in name for word in UNLIKE)
     for key, values in whole.items():
         np.testing.assert_array_equal(one[key], two[key])
         tolerance = 1e-5 if "single" in name else 1e-10

@@ -151,15 +151,30 @@ def first() -> bool:
     return number() == 0
 
 
-def summed(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return sums over all processes, by one exchange; of the same bits in each."""
-    if size() == 1:
-        return list(tensors)
-    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+def add_up(tensor: Tensor) -> None:
+    """Replace a tensor by its sum over all processes, of the same bits in each."""
+    if size() > 1:
+        torch.ops.narrows.add_up(tensor)
+
+
+def _add_up(tensor: Tensor) -> None:
     with _reaching():
-        distributed.all_reduce(flat)
-    parts = flat.split([tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+        distributed.all_reduce(tensor)
+
+
+# Of torch's library, so that steps in which processes exchange tensors can be recorded.
+_LIBRARY = torch.library.Library("narrows", "DEF")
+_LIBRARY.define("add_up(Tensor(a!) tensor) -> ()")
+_LIBRARY.impl("add_up", _add_up, "CompositeExplicitAutograd")
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """Return the sum over all processes, without a gradient."""
+    if size() == 1:
+        return tensor
+    whole = tensor.detach().clone()
+    add_up(whole)
+    return whole
 
 
 def gathered(own: Tensor, share: Share | None, dim: int) -> Tensor:
@@ -175,8 +190,7 @@ def gathered(own: Tensor, share: Share | None, dim: int) -> Tensor:
     every, index = own.new_zeros(shape), share.index(n)
     if share.counted:
         every.index_copy_(dim, index, own.detach())
-    with _reaching():
-        distributed.all_reduce(every)
+    add_up(every)
     return every.index_copy(dim, index, own) if share.counted else every
 
 

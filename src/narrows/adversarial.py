@@ -5,6 +5,7 @@ Each step has three phases, each with an optimiser of its own (Makhzani, Shlens,
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import torch
 from jaxtyping import Float
@@ -87,7 +88,7 @@ def phases(
     generators : sequence of torch.Generator, one per restart
     """
     names = model.blueprint.term_names
-    inputs = _tensors if model.repeats else None
+    inputs = attrgetter("inputs") if model.repeats else None
     if critic is None:
         return [Phase(model, list(model.parameters()), names, 1.0, inputs, model.idle.begin)]
     contest = Contest(model, critic.sampler, generators)
@@ -99,10 +100,6 @@ def phases(
         Phase(contest.critic, judge, ("critic",), critic.rate(learning_rate), inputs),
         Phase(contest.encoder, encoder, ("adversarial",), critic.strength, inputs),
     ]
-
-
-def _tensors(batch: Batch) -> dict[str, Tensor]:
-    return batch.tensors
 
 
 def judged(

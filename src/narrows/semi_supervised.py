@@ -56,11 +56,11 @@ class Pair:
         return Pair(one, two, self.weights)
 
     @property
-    def tensors(self) -> dict[str, Tensor]:
-        """Those of the rows of either kind, by name."""
+    def inputs(self) -> dict[str, Tensor]:
+        """Tensors of the rows of either kind, by name."""
         given = {"unlabelled": self.unlabelled, "labelled": self.labelled}
         kinds = {kind: rows for kind, rows in given.items() if rows is not None}
-        return {f"{kind}.{n}": t for kind, rows in kinds.items() for n, t in rows.tensors.items()}
+        return {f"{kind}.{n}": t for kind, rows in kinds.items() for n, t in rows.inputs.items()}
 
     @cached_property
     def together(self) -> Batch:
@@ -304,7 +304,7 @@ class SemiSupervised(Classifying):
         self, learning_rate: float, generators: Sequence[torch.Generator] = ()
     ) -> list[Phase]:
         """Return the one phase of a training step: all terms move all parameters."""
-        inputs = attrgetter("tensors") if self.model.repeats else None
+        inputs = attrgetter("inputs") if self.model.repeats else None
         course = self.model.idle.begin
         return [Phase(self, list(self.parameters()), self.terms, inputs=inputs, course=course)]
 

@@ -139,7 +139,7 @@ class SemiSupervisedAdversarial(Classifying):
 
 def _tensors(pair: Pair) -> dict[str, Tensor]:
     together = pair.together.tensors
-    return pair.tensors | {f"together.{name}": tensor for name, tensor in together.items()}
+    return pair.inputs | {f"together.{name}": tensor for name, tensor in together.items()}
 
 
 def _critic_of(blueprint: Blueprint) -> Critic:

@@ -131,6 +131,12 @@ class Batch:
         return given
 
     @property
+    def inputs(self) -> dict[str, Tensor]:
+        """Those that are read where this is one process's share: of it, and of all rows."""
+        whole = {} if self.whole is None else self.whole.tensors
+        return self.tensors | {f"whole.{name}": tensor for name, tensor in whole.items()}
+
+    @property
     def total_weight(self) -> float:
         """Sum of the weights."""
         return float(len(self)) if self.weight is None else float(self.weight.sum())

@@ -55,11 +55,13 @@ class Learner(nn.Module):
     rowwise: bool = True
 
 
-def losses_of(model: Learner, terms: Callable[[Any], list[Tensor]], batch: Any) -> list[Tensor]:
-    """Return what this process computes of the terms of a batch; over all processes they add up."""
+def own_part(model: Learner, batch: Any) -> Any:
+    """Return what this process computes of a batch."""
     n = _ranks.size()
-    if n == 1:
-        return terms(batch)
-    if model.rowwise:
-        return terms(batch.divided(_ranks.number(), n))
-    return [term / n for term in terms(batch)]
+    return batch.divided(_ranks.number(), n) if n > 1 and model.rowwise else batch
+
+
+def losses_of(model: Learner, terms: Callable[[Any], list[Tensor]], own: Any) -> list[Tensor]:
+    """Return terms of what this process computes of a batch; over all processes they add up."""
+    n = _ranks.size()
+    return terms(own) if n == 1 or model.rowwise else [term / n for term in terms(own)]

@@ -16,7 +16,7 @@ from narrows.engine.agreement import agree
 from narrows.engine.callbacks import Epoch
 from narrows.engine.history import History as History
 from narrows.engine.history import failure
-from narrows.engine.learner import Batched, Learner, losses_of
+from narrows.engine.learner import Batched, Learner, losses_of, own_part
 from narrows.engine.player import Phase, Player, own_of, players_of
 from narrows.engine.run import Run
 from narrows.engine.saver import Saver
@@ -31,9 +31,10 @@ def mean_loss(model: Learner, batches: Batched) -> Float[Tensor, " restart"]:
     sums, weight = [], 0.0
     with torch.no_grad():
         for batch in batches:
-            sums.append(torch.as_tensor(sum(losses_of(model, model, batch))) * len(batch))
+            losses = losses_of(model, model, own_part(model, batch))
+            sums.append(torch.as_tensor(sum(losses)) * len(batch))
             weight += batch.total_weight
-    return _ranks.summed([torch.stack(sums).sum(0)])[0].cpu() / weight
+    return _ranks.summed(torch.stack(sums).sum(0)).cpu() / weight
 
 
 def steps(
@@ -61,9 +62,9 @@ def steps(
         settled = share >= model.settled
         if not settled or model.progress < model.settled:
             model.progress = share
-        found: list[Tensor] = []
+        own, found = own_part(model, batch), list[Tensor]()
         for player in players:
-            found += player.step(batch, schedule(kind, share), settled)
+            found += player.step(own, schedule(kind, share), settled)
         yield torch.stack(found)
 
 

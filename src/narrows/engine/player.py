@@ -87,7 +87,9 @@ class Player:
         self.seen: Counter[Hashable] = Counter()
         self.replays: dict[Hashable, Replay | None] = {}
         self.flat = flat
-        self.flat.grad = torch.zeros_like(flat)
+        n_losses = len(phase.names) * n_restarts if _ranks.size() > 1 else 0
+        self.sums = flat.new_zeros(len(flat) + n_losses)  # what processes add up
+        self.flat.grad = self.sums[: len(flat)]
         views = self.flat.grad.split([own.numel() for own in self.parameters])
         self.places = [view.view_as(own) for view, own in zip(views, self.parameters, strict=True)]
         optimizer = OPTIMIZERS[settings.optimizer]
@@ -112,6 +114,8 @@ class Player:
         again = settled and self.phase.inputs
         course = self.phase.course and self.phase.course()
         losses = self._replayed(batch, again, course) if again else self._eager(batch)
+        if _ranks.size() > 1:
+            losses = self._summed(losses)
         self.set_rate(rate)
         self.optimizer.step()
         return losses
@@ -156,13 +160,19 @@ class Player:
         gradients: Sequence[Tensor] = torch.autograd.grad(
             total, self.parameters, allow_unused=True, materialize_grads=True
         )
-        found = [term.detach() for term in terms]
-        if _ranks.size() > 1:
-            both = _ranks.summed([*gradients, *found])
-            gradients, found = both[: len(gradients)], both[len(gradients) :]
+        if _ranks.size() == 1:
+            gradients = self._clipped(gradients)
+        return Found([term.detach() for term in terms], gradients)
+
+    def _summed(self, losses: Sequence[Tensor]) -> list[Tensor]:
+        """Add the gradients and losses of all processes up by one exchange."""
+        places = self.sums[len(self.flat) :].view(len(losses), self.n_restarts)
+        torch.stack(list(losses), out=places)
+        _ranks.add_up(self.sums)
         if self.clip_norm is not None:
-            gradients = self._clipped(gradients, self.clip_norm)
-        return Found(found, gradients)
+            for place, own in zip(self.places, self._clipped(self.places), strict=True):
+                place.copy_(own)
+        return list(places.clone())
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate to a share of the full one."""
@@ -173,23 +183,20 @@ class Player:
         for parameter in self.parameters:
             parameter.data = parameter.data.clone()
 
-    def _clipped(self, gradients: Sequence[Tensor], bound: float) -> tuple[Tensor, ...]:
-        """Scale each restart's gradient to a norm of at most `bound`."""
+    def _clipped(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Scale each restart's gradient to a norm of at most `clip_norm`, if there is one."""
+        if self.clip_norm is None:
+            return gradients
         rows = [gradient.reshape(self.n_restarts, -1) for gradient in gradients]
         norm = sum(row.square().sum(1) for row in rows)
-        factor = (bound / torch.as_tensor(norm).sqrt().clamp_min(1e-30)).clamp_max(1)
+        factor = (self.clip_norm / torch.as_tensor(norm).sqrt().clamp_min(1e-30)).clamp_max(1)
         scaled = (row * factor[:, None] for row in rows)
-        return tuple(row.view_as(own) for row, own in zip(scaled, self.parameters, strict=True))
+        return [row.view_as(own) for row, own in zip(scaled, self.parameters, strict=True)]
 
 
 def own_of(model: Learner, phases: Sequence[Phase]) -> Sequence[Phase]:
-    """Return phases as one of several processes computes them."""
-    if _ranks.size() == 1:
-        return phases
-    return [
-        replace(phase, terms=partial(losses_of, model, phase.terms), inputs=None)
-        for phase in phases
-    ]
+    """Return phases whose losses are what one of several processes adds to them."""
+    return [replace(phase, terms=partial(losses_of, model, phase.terms)) for phase in phases]
 
 
 def players_of(

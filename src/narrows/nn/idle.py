@@ -49,7 +49,7 @@ class Idle(nn.Module):
         before, n_rows = self.rows.clone(), features.shape[1]
         fired = (features.detach() != 0).any(1, keepdim=True)
         if share is not None:
-            fired = _ranks.summed([fired.float()])[0] > 0
+            fired = _ranks.summed(fired.float()) > 0
             n_rows = share.of_all(n_rows)
         self.rows.copy_(torch.where(fired, 0, before + n_rows))
         return before

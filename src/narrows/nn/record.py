@@ -109,4 +109,4 @@ class Record:
 
     def total(self, tensor: Tensor) -> Tensor:
         """Return the sum over all processes, of sums over rows; without a gradient if several."""
-        return tensor if self.share is None else _ranks.summed([tensor])[0]
+        return tensor if self.share is None else _ranks.summed(tensor)
