@@ -16,7 +16,7 @@ from narrows.estimators._fitting import _certain
 from narrows.model import Model
 from narrows.nn.code import Layout
 from narrows.nn.layers import dropout
-from narrows.nn.scale import moments, scale_from
+from narrows.nn.scale import Scale, moments, scale_from
 from narrows.parts import PARTS, load, resolve
 
 N_ROWS, N_VALUES, K = 40, 5, 3
@@ -198,6 +198,25 @@ def test_scales(weighted, rng):
         scaled = scale.apply(X, torch.float64)
         np.testing.assert_allclose(scaled, (X - scale.centre) / width, rtol=1e-12)
         np.testing.assert_allclose(scale.invert(scaled), X, rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [1e-3, 1.0, 1e30, 1e-38, 1e38])
+@pytest.mark.parametrize("centre", [0.0, 0.1, 1e6 + 0.01, -3e20])
+def test_single_precision_is_scaled_like_double(centre, width, rng):
+    """To the rounding of the result, and that of the rows, which is far below their width."""
+    X = (centre + width * rng.normal(size=(50, 3))).astype(np.float32)
+    X[0], X[1] = np.float32(centre), np.nextafter(np.float32(centre), np.float32(np.inf))
+    scale = Scale(np.full(3, centre), np.full(3, width))
+    expected = scale.apply(X.astype(np.float64), torch.float64).numpy()
+    found = scale.apply(X).numpy().astype(np.float64)
+    rounding = float(np.finfo(np.float32).eps)
+    off = rounding**2 * abs(centre) / width
+    with np.errstate(over="ignore"):
+        exact = expected.astype(np.float32)
+    np.testing.assert_allclose(found, exact, rtol=2 * rounding, atol=off + 1e-44)
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    np.testing.assert_array_equal(scale.apply(read_only), found)
 
 
 # Networks, codes and orderings

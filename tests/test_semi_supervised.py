@@ -28,6 +28,7 @@ from narrows.model import Model
 from narrows.nn.code import Layout
 from narrows.nn.ordering import Unordered
 from narrows.nn.posterior import GaussianCode
+from narrows.nn.scale import Scale
 from narrows.objective.likelihoods import Normal
 from narrows.objective.variational import Divergence
 from narrows.semi_supervised import Pair, Pairs, SemiSupervised
@@ -361,9 +362,8 @@ def test_bound_through_features_whose_second_model_is_the_prior(through_features
     inner = model.autoencoder_._model
     for parameter in (*inner.encoder.parameters(), *inner.decoder.parameters()):
         parameter.data.zero_()
-    scale = model.autoencoder_._target_scale
-    scale.centre[:], scale.width[:] = 0.0, 1.0
-    model.autoencoder_._input_scale = scale
+    width = np.ones_like(model.autoencoder_._target_scale.width)
+    model.autoencoder_._target_scale = model.autoencoder_._input_scale = Scale(0 * width, width)
     inner.log_width.data.zero_()
     for parameter in model._learner.classifier.parameters():
         parameter.data.zero_()

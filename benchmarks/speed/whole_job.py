@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import BARS, ROOT, NotMeasured, bar, cells, options, rounds, show, table
+from torch import nn
 
 from narrows import Autoencoder
 from narrows.estimators._fitting import EVALUATION_ROWS
@@ -26,7 +27,8 @@ NOTES = (
     "adds the linear path and its start as PCA. Programs run in turn; the first round warms the "
     "file cache and is not counted.",
     "transform: float32 rows in memory; the floor is the encoder's matrix products, in batches of "
-    f"the same {EVALUATION_ROWS} rows, issued one by one: no activation, no scaling, no checks.",
+    f"the same {EVALUATION_ROWS} rows, issued one by one: no activation, no scaling, no checks. "
+    "The bare network is torch's own layers with their activations, on rows taken as scaled.",
 )
 
 
@@ -74,6 +76,7 @@ def timed_transform(n_rounds, n_rows):
         model = Autoencoder(2, hidden_layer_sizes=hidden, max_epochs=1, random_state=0)
         model.fit(X[:1000])
         timed[f"floor, {name}"] = lambda m=model: _seconds(lambda: _products(m, X))
+        timed[f"bare network, {name}"] = lambda m=model: _seconds(lambda: _network(m, X))
         timed[f"transform, {name}"] = lambda m=model: _seconds(lambda: m.transform(X))
     found = rounds(timed, n_rounds)
     rows = [[n, *cells(found, n, f"floor, {n.partition(', ')[2]}", 1e3)] for n in timed]
@@ -90,6 +93,16 @@ def _products(model, X):
         torch.mm(rows, path)
         for weight in weights:
             x = torch.mm(x, weight)
+
+
+@torch.no_grad()
+def _network(model, X):
+    """Map rows by the encoder's layers as modules of torch, batch by batch, without its path."""
+    weights = model._model.encoder.weights
+    layers = [nn.Linear(*weight.shape[1:]) for weight in weights]
+    network = nn.Sequential(*[part for own in layers for part in (own, nn.SiLU())][:-1])
+    parts = torch.from_numpy(X).split(EVALUATION_ROWS)
+    return torch.cat([network(rows) for rows in parts])
 
 
 def _seconds(call):

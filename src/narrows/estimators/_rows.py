@@ -17,7 +17,7 @@ from narrows.data.protocol import in_memory
 from narrows.data.source import Source, source
 from narrows.data.split import split_rows
 from narrows.engine.training import Training
-from narrows.nn.scale import Moments, Scale, moments, pooled
+from narrows.nn.scale import Moments, Scale, moments, pooled, readable
 from narrows.objective.likelihoods import Likelihood
 
 CHUNK = 8192
@@ -217,6 +217,8 @@ class Check:
 
 def _sum_is_finite(block: Array) -> bool:
     """Return False if an entry is not finite, or large ones overflow, which has to be seen."""
+    if readable(block):
+        return bool(torch.from_numpy(block).sum().isfinite())
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(block.sum()))
 
