@@ -80,10 +80,9 @@ class Scale:
         factor = 1 / self.width
         if max(np.abs(own).max(initial=0) for own in (self.centre, self.width, factor)) > _LARGEST:
             return None
-        near = self.centre.astype(np.float32)
-        missed = (near - self.centre) / self.width
-        near, missed, factor = (torch.from_numpy(own).float() for own in (near, missed, factor))
-        return near, missed, factor
+        near = torch.from_numpy(self.centre).float()
+        missed = (near.numpy() - self.centre) / self.width
+        return near, torch.from_numpy(missed).float(), torch.from_numpy(factor).float()
 
 
 def readable(x: Array) -> bool:
