@@ -20,7 +20,8 @@ from narrows import (
     VariationalAutoencoder,
 )
 from narrows.engine import player, workspace
-from narrows.engine.calls import Found
+from narrows.engine.calls import Found, Recorder
+from narrows.engine.order import aligned
 from narrows.engine.replay import record
 from narrows.parts import ESTIMATORS, load
 from test_pairs import OWN, covering, describe, refused, rows_for
@@ -178,6 +179,50 @@ def test_gradients_of_second_order_and_several_uses_are_written_once_each():
     replay(other)
     for place, wanted in zip(places, function(other).written, strict=True):
         assert torch.equal(place, wanted)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_parts_of_a_gradient_are_added_in_one_order(precision):
+    """The part through the slope is a product transposed; added as it comes, it takes ten times."""
+    x, weight = torch.randn(2, 7, 30), torch.randn(2, 30, 20, requires_grad=True)
+    places = [torch.empty(2, 30, 20)]
+
+    def function(x):
+        x = x.detach().requires_grad_()
+        with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
+            y = torch.bmm(x, weight).tanh()
+        (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        loss = slope.square().sum() + y.square().sum()
+        return Found([], torch.autograd.grad(loss, [weight]))
+
+    with Recorder() as recorder:
+        found = function(x)
+    assert len(of_two_orders(recorder.calls)) == 1
+    assert not of_two_orders(aligned(recorder.calls, found)[0])
+    _, replay = record(lambda: function(x), [x], places)
+    for factor in (0.5, -1):
+        replay(factor * x)
+        assert torch.equal(places[0], *function(factor * x).written)
+
+
+def of_two_orders(calls):
+    """Sums of tensors of one shape that lie in two orders."""
+    sums = [call.read for call in calls if call.name == "aten::add" and len(call.read) == 2]
+    return [(a, b) for a, b in sums if a.shape == b.shape and a.stride() != b.stride()]
+
+
+def test_transposes_that_others_read_stay():
+    x = torch.randn(1, 4, 5)
+
+    def function(x):
+        turned = torch.bmm(x, x.mT).mT
+        read = torch.bmm(x.mT, x).mT
+        return Found([turned + turned, read.reshape(25)], [read + x.mT @ x])
+
+    found, replay = record(lambda: function(x), [x], [torch.empty(1, 5, 5)])
+    assert found.returned[0].stride() == replay(x)[0].stride()
+    for one, two in zip(replay(2 * x), function(2 * x).returned, strict=True):
+        assert torch.equal(one, two)
 
 
 def test_replays_share_the_places_of_results():

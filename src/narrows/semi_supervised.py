@@ -325,14 +325,18 @@ class SemiSupervised(Classifying):
     def _expected(self, rows: Batch) -> list[Float[Tensor, "restart row"]]:
         """Return the terms of rows without labels: expectations over classes."""
         n, n_classes, k = len(rows), len(self.log_prior), self.n_guesses
-        log_share = self.log_shares(rows.x, rows.share)
-        guesses = log_share.topk(k).indices.sort().values
-        log_share = log_share.gather(-1, guesses).log_softmax(-1)
+        log_share, log_prior = self.log_shares(rows.x, rows.share), self.log_prior
+        if k < n_classes:
+            guesses = log_share.topk(k).indices.sort().values
+            log_share = log_share.gather(-1, guesses).log_softmax(-1)
+            known = one_hot(guesses.mT.flatten(1), n_classes).to(rows.x)
+            log_prior = log_prior[guesses]
+        else:
+            known = torch.eye(n_classes).to(rows.x).repeat_interleave(n, 0)
         share = log_share.exp()
-        known = one_hot(guesses.mT.flatten(1), n_classes).to(rows.x)
         every = self.model.row_terms(replace(rows.repeated(k), condition=known))
         means = [(share.mT * term.unflatten(1, (k, n))).sum(1) for term in every]
-        gap = (share * (log_share - self.log_prior[guesses])).sum(-1)
+        gap = (share * (log_share - log_prior)).sum(-1)
         return [*means, gap, torch.zeros_like(gap)]
 
     def _known(self, rows: Batch) -> list[Float[Tensor, "restart row"]]:

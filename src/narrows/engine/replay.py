@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from narrows.engine.calls import COPY, Call, Found, Recorder, memory_of, tensors_of
+from narrows.engine.order import aligned
 from narrows.engine.workspace import Workspace
 
 # torch's own functions take the operands of the library's operation of their name, in 2/3 the time
@@ -107,7 +108,8 @@ def record(
     changing = any(id(tensor) in made for own in named for tensor in own)
     if recorder.reads_values or changing or literals & mutated:
         return found, None
-    return found, Replay(calls, inputs, found, places, workspace or Workspace(), mutated)
+    calls, laid = aligned(calls, found)
+    return found, Replay(calls, inputs, laid, places, workspace or Workspace(), mutated)
 
 
 class Replay:
