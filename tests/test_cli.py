@@ -501,7 +501,7 @@ def test_info_shows_how_far_a_fit_is() -> None:
     Path("bare").mkdir()
     assert run("info", "bare").stderr == (
         "narrows: The folder 'bare' holds no checkpoints, or none yet: the first comes after ten "
-        "minutes, unless Checkpoint(minutes=...) says otherwise.\n"
+        "minutes, unless the fit was told otherwise.\n"
     )
 
 
@@ -635,7 +635,15 @@ MISTAKES = [
     (["info", "bad.safetensors"], None),
     (["info", "half.safetensors"], None),
     (["reconstruct", "m.safetensors", "X.csv", "-o", "c.npy", "--level", "9"], None),
-    (["score", "m.safetensors", "holes.csv"], None),
+    (
+        ["score", "m.safetensors", "holes.csv"],
+        "X has missing entries (NaN): 2, the first in row 3, column 'c'. Fill them, drop their "
+        "rows, or write narrows fit --missing ignore.",
+    ),
+    (
+        [*FIT, "--json-log", "."],
+        "Cannot write '.': is a directory. Write --json-log run.jsonl, say.",
+    ),
     (
         ["sample", "m.safetensors", "-o", "s.npy"],
         "This HierarchicalAutoencoder has no prior to draw codes from, and no density of its codes "

@@ -224,6 +224,20 @@ def test_interrupt_keeps_the_best_weights_so_far():
     np.testing.assert_array_equal(interrupted.transform(table()), expected)
 
 
+def test_one_epoch_is_one():
+    def interrupt(epoch):
+        raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="^Training was interrupted after 1 epoch; the best"):
+        fit(callbacks=[interrupt])
+
+
+def test_a_callback_that_returns_another_word_is_refused():
+    sentence = "^A callback returned 'halt'. Return 'stop' to end the training, or None.$"
+    with pytest.raises(ValueError, match=sentence):
+        fit(callbacks=[lambda epoch: True, lambda epoch: "halt"])
+
+
 def test_lost_run_says_where_and_keeps_the_weights_before():
     model = Autoencoder(**quick(learning_rate=1e30, n_init=2))
     with pytest.raises(NonFiniteLossError) as caught:

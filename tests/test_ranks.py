@@ -44,7 +44,7 @@ from narrows import (
     _ranks,
     load,
 )
-from narrows.engine import player
+from narrows.engine import repeated
 from narrows.engine.player import Player
 from narrows.engine.replay import record
 from narrows.nn.code import Layout
@@ -245,7 +245,7 @@ def replayed(fit, often):
         found.append(record(*args))
         return found[-1]
 
-    with mock.patch.multiple(player, _OFTEN=often, record=recording):
+    with mock.patch.multiple(repeated, OFTEN=often, record=recording):
         left = outcome(fit())
     return left | {"replays": [replay is not None for _, replay in found]}
 

@@ -19,10 +19,11 @@ from narrows import (
     Training,
     VariationalAutoencoder,
 )
-from narrows.engine import player, workspace
+from narrows.engine import repeated, workspace
 from narrows.engine.calls import Found, Recorder
 from narrows.engine.order import aligned
 from narrows.engine.replay import record
+from narrows.estimators import _rows
 from narrows.parts import ESTIMATORS, load
 from test_pairs import OWN, covering, describe, refused, rows_for
 
@@ -37,8 +38,8 @@ def trained(estimator, X, monkeypatch, often, **fit):
         found.append(record(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(player, "_OFTEN", often)
-    monkeypatch.setattr(player, "record", recording)
+    monkeypatch.setattr(repeated, "OFTEN", often)
+    monkeypatch.setattr(repeated, "record", recording)
     model = clone(estimator).fit(X, **fit)
     return model, [replay for _, replay in found]
 
@@ -54,6 +55,18 @@ def check(estimator, X, monkeypatch, **fit):
         assert torch.equal(model._ensemble.state_dict()[name], tensor), name
     assert bool(replays) == eager._ensemble.blueprint.repeats
     assert all(replays)
+    check_codes(model, X, monkeypatch, **{name: fit[name] for name in fit if name == "condition"})
+
+
+def check_codes(model, X, monkeypatch, **given):
+    """Fail unless codes and reconstructions, a few rows at a time, are those without replays."""
+    monkeypatch.setattr(_rows, "_SCALED", 0)
+    for method in (model.transform, model.reconstruct):
+        found = []
+        for often in (NEVER, 2):
+            monkeypatch.setattr(repeated, "OFTEN", often)
+            found.append(method(X, **given))
+        np.testing.assert_array_equal(*found)
 
 
 CHOICES = [choice for choice in covering() if not refused(choice) and choice["architecture"] != OWN]

@@ -384,6 +384,15 @@ def test_tensorboard_holds_the_history_and_goes_on():
     )
 
 
+def test_a_board_whose_folder_cannot_be_made_is_refused():
+    pytest.importorskip("tensorboard", reason="needs narrows[track]")
+    Path("board").touch()
+    model = Autoencoder(**quick(callbacks=[TensorBoard("board")]))
+    message = r"^Cannot make the folder 'board/Autoencoder-\w+': not a directory\. "
+    with pytest.raises(OSError, match=message + r"Write TensorBoard\('runs/'\), say\.$"):
+        model.fit(table())
+
+
 @pytest.fixture
 def mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

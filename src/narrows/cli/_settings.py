@@ -258,8 +258,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(**values: Any) -> None:
         try:
             command(**values)
-        except ValueError as error:
-            error.args = (_in_options(str(error), {*signature.parameters}), *error.args[1:])
+        except (ValueError, OSError) as error:
+            if len(error.args) == 1:
+                error.args = (_in_options(str(error), {*signature.parameters}),)
             raise
 
     wrapper.__doc__ = command.__doc__
@@ -288,11 +289,17 @@ _ASSIGNMENT = re.compile(r"\b(\w+)=(?:'([^']*)'|\(([\w., ]*)\)|([\w.+-]*\w))")
 
 
 def _in_own_options(message: str, names: Set[str]) -> str:
-    """Say ``--level 7`` where an error speaks of a command's own level=7."""
+    """Say ``--level 7`` where an error speaks of a command's own level=7.
+
+    What a model is told when it is fitted is an option of ``narrows fit``.
+    """
+    of_fit = {path[0] for path in settings() if len(path) == 1}
 
     def translated(match: re.Match[str]) -> str:
-        name = match[1].replace("_", "-")
-        return f"--{name} {_value(match)}" if match[1] in names else match[0]
+        option = f"--{match[1].replace('_', '-')} {_value(match)}"
+        if match[1] in names:
+            return option
+        return f"narrows fit {option}" if match[1] in of_fit else match[0]
 
     return _ASSIGNMENT.sub(translated, message).replace("that save wrote", "that narrows fit wrote")
 
@@ -315,6 +322,7 @@ def _in_options(message: str, own: Set[str]) -> str:
 
     message = _ASSIGNMENT.sub(translated, _PART.sub(r"\1", message))
     message = re.sub(r"\b(\w+)=(?=[,.\s])", r"--\1", message)
+    message = re.sub(r"\bJsonLog\('([^']*)'\)", r"--json-log \1", message)
     return re.sub(r"\bNone\b", "none", _in_own_options(message, own))
 
 

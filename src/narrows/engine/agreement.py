@@ -71,8 +71,24 @@ def agree_on_moments(mean: Array, variance: Array) -> None:
 
 
 def stopped(epoch: Epoch, callbacks: Sequence[Callable[[Epoch], str | None]]) -> bool:
-    """Return whether a callback says "stop", in any process."""
-    return any(_ranks.alike(lambda: "stop" in [callback(epoch) for callback in callbacks]))
+    """Return whether a callback says "stop", in any process.
+
+    Raises
+    ------
+    ValueError
+        If one says another word.
+    """
+
+    def said() -> bool:
+        words = {word for each in callbacks if isinstance(word := each(epoch), str)}
+        if words - {"stop"}:
+            raise ValueError(
+                f"A callback returned {min(words - {'stop'})!r}. Return 'stop' to end the "
+                "training, or None."
+            )
+        return bool(words)
+
+    return any(_ranks.alike(said))
 
 
 def _sums_of(batches: Sequence[Iterable[Any] | None]) -> list[float]:

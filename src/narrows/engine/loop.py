@@ -120,8 +120,9 @@ def fit(
                 if stop:
                     break
     except KeyboardInterrupt:
+        epochs = "1 epoch" if run.n_epochs == 1 else f"{run.n_epochs} epochs"
         warn(
-            f"Training was interrupted after {run.n_epochs} epochs; "
+            f"Training was interrupted after {epochs}; "
             f"the {'last' if keeps_last else 'best'} weights so far are kept.{saver.hint}",
         )
     finally:

@@ -1,6 +1,5 @@
 """Players: parameters and the optimisers that move them, as one flat tensor."""
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,11 +13,10 @@ from narrows import _ranks
 from narrows.engine.adam import Adam
 from narrows.engine.calls import Found
 from narrows.engine.learner import Learner, losses_of
-from narrows.engine.replay import Replay, record
+from narrows.engine.repeated import Repeated
 from narrows.engine.training import OPTIMIZERS, Training
 from narrows.engine.workspace import Workspace
 
-_OFTEN = 20  # batches of the same shapes, after which recording a step is worth its time
 _FUSED = (Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
@@ -79,19 +77,17 @@ class Player:
         workspace: Workspace,
     ) -> None:
         self.phase = phase
-        self.workspace = workspace
         self.parameters = list(phase.parameters)
         self.n_restarts = n_restarts
         self.clip_norm = settings.clip_norm
         self.learning_rate = learning_rate * phase.rate
-        self.seen: Counter[Hashable] = Counter()
-        self.replays: dict[Hashable, Replay | None] = {}
         self.flat = flat
         n_losses = len(phase.names) * n_restarts if _ranks.size() > 1 else 0
         self.sums = flat.new_zeros(len(flat) + n_losses)  # what processes add up
         self.flat.grad = self.sums[: len(flat)]
         views = self.flat.grad.split([own.numel() for own in self.parameters])
         self.places = [view.view_as(own) for view, own in zip(views, self.parameters, strict=True)]
+        self.repeated = Repeated(self.places, workspace)
         optimizer = OPTIMIZERS[settings.optimizer]
         fused = {"fused": True} if optimizer in _FUSED else {}
         self.optimizer = optimizer(
@@ -111,42 +107,21 @@ class Player:
         settled : bool
             Whether all later steps take the same operations.
         """
-        again = settled and self.phase.inputs
         course = self.phase.course and self.phase.course()
-        losses = self._replayed(batch, again, course) if again else self._eager(batch)
+        compute = partial(self._differentiated, batch)
+        if settled and self.phase.inputs:
+            inputs = self.phase.inputs(batch)
+            found = self.repeated(compute, [*inputs.values()], (course, *inputs))
+        else:
+            found = compute()
+        if found.written:
+            torch.cat([gradient.reshape(-1) for gradient in found.written], out=self.flat.grad)
+        losses = list(found.returned)
         if _ranks.size() > 1:
             losses = self._summed(losses)
         self.set_rate(rate)
         self.optimizer.step()
         return losses
-
-    def _replayed(
-        self, batch: Any, inputs_of: Callable[[Any], dict[str, Tensor]], course: Hashable
-    ) -> list[Tensor]:
-        """Do without autograd, once such steps have come often enough."""
-        inputs = inputs_of(batch)
-        shapes = [(name, t.shape, t.dtype, t.stride()) for name, t in inputs.items()]
-        key = (course, *shapes)
-        if replay := self.replays.get(key):
-            return replay(*inputs.values())
-        self.seen[key] += 1
-        if self.seen[key] != _OFTEN:
-            return self._eager(batch)
-        found, self.replays[key] = record(
-            partial(self._differentiated, batch),
-            list(inputs.values()),
-            self.places,
-            self.workspace,
-        )
-        return self._noted(found)
-
-    def _eager(self, batch: Any) -> list[Tensor]:
-        return self._noted(self._differentiated(batch))
-
-    def _noted(self, found: Found) -> list[Tensor]:
-        """Leave gradients where the optimiser reads them; return the losses."""
-        torch.cat([gradient.reshape(-1) for gradient in found.written], out=self.flat.grad)
-        return list(found.returned)
 
     def _differentiated(self, batch: Any) -> Found:
         terms = self.phase.terms(batch)

@@ -89,7 +89,7 @@ def standings(folder: PathLike) -> tuple[list[Standing], list[str]]:
     if not named:
         raise CheckpointError(
             f"The folder '{folder}' holds no checkpoints, or none yet: "
-            "the first comes after ten minutes, unless Checkpoint(minutes=...) says otherwise."
+            "the first comes after ten minutes, unless the fit was told otherwise."
         )
     found: dict[str, Standing] = {}
     reasons = []

@@ -56,6 +56,13 @@ class TensorBoard(Watcher):
 
         path = Path(self.folder, f"{start.estimator or 'run'}-{start.run[:8]}")
         again = {"purge_step": start.n_done + 1} if start.n_done else {}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise OSError(
+                f"Cannot make the folder '{path}': {reason}. Write TensorBoard('runs/'), say."
+            ) from error
         self._writer: Any = SummaryWriter(str(path), **again)
         if not start.n_done:
             rows = [f"    {name} = {value}" for name, value in start.settings.items()]

@@ -17,6 +17,8 @@ from narrows.data.batches import Batch
 from narrows.data.source import Source
 from narrows.data.streamed import Blocks, Streamed, TrainingRows
 from narrows.data.views import Rows
+from narrows.engine.calls import Found
+from narrows.engine.repeated import Repeated
 from narrows.estimators import _fitting, _imputing, _rows, _streaming
 from narrows.estimators._chunks import over_chunks
 from narrows.estimators._conditions import Conditions
@@ -34,6 +36,10 @@ def _no_codes(estimator: "Coding") -> Array:
 
 def _no_rows(estimator: "Coding") -> Array:
     return np.empty((0, *estimator._target_shape), estimator._number)
+
+
+def _as_found(function: Callable[..., torch.Tensor], *inputs: torch.Tensor | None) -> Found:
+    return Found([function(*inputs)], [])
 
 
 class Coding(TransformerMixin, ABC):
@@ -337,18 +343,20 @@ class Coding(TransformerMixin, ABC):
     ) -> Array:
         rows = self._known_rows(X, any_length=True)
         known = self._known_condition(condition, len(rows))
-        blocks = self._blocks(rows)
+        repeated = Repeated() if self._model.repeats else None
+        found: list[torch.Tensor] = []
+        start = 0
         with torch.no_grad():
-            if known is None:
-                return torch.cat([function(block, None) for block in blocks]).numpy()
-            found, start = [], 0
-            for block in blocks:
-                found.append(function(block, known[start : start + len(block)]))
+            for block in self._blocks(rows):
+                own = None if known is None else known[start : start + len(block)]
+                compute = partial(_as_found, function, block, own)
+                inputs = [block] if own is None else [block, own]
+                found += (repeated(compute, inputs) if repeated else compute()).returned
                 start += len(block)
             return torch.cat(found).numpy()
 
     def _blocks(self, rows: Source) -> Iterator[torch.Tensor]:
-        """Yield scaled rows in chunks, missing entries filled."""
+        """Yield scaled rows in chunks, missing entries filled; each holds until the next."""
         holes = _rows.check_finite("X", rows, self.missing, self._sequential)
         fill, scale = self._input_mean if holes else None, self._input_scale
         return _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
