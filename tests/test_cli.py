@@ -641,6 +641,10 @@ MISTAKES = [
         "rows, or write narrows fit --missing ignore.",
     ),
     (
+        [*FIT, "--json-log", "no/beta=4/None.jsonl"],
+        "Cannot write 'no/beta=4/None.jsonl': there is no folder 'no/beta=4'.",
+    ),
+    (
         [*FIT, "--json-log", "."],
         "Cannot write '.': is a directory. Write --json-log run.jsonl, say.",
     ),

@@ -232,10 +232,11 @@ def test_one_epoch_is_one():
         fit(callbacks=[interrupt])
 
 
-def test_a_callback_that_returns_another_word_is_refused():
-    sentence = "^A callback returned 'halt'. Return 'stop' to end the training, or None.$"
-    with pytest.raises(ValueError, match=sentence):
-        fit(callbacks=[lambda epoch: True, lambda epoch: "halt"])
+def test_a_callback_that_returns_another_word_is_warned_of():
+    sentence = "^A callback returned 'halt', and training goes on. Return 'stop' to end it.$"
+    words = {1: True, 2: "halt", 3: "stop"}
+    with pytest.warns(UserWarning, match=sentence):
+        assert fit(callbacks=[lambda epoch: words[epoch.number]]).n_iter_ == 3
 
 
 def test_lost_run_says_where_and_keeps_the_weights_before():

@@ -200,12 +200,13 @@ def test_scales(weighted, rng):
         np.testing.assert_allclose(scale.invert(scaled), X, rtol=1e-12)
 
 
-@pytest.mark.parametrize("width", [1e-3, 1.0, 1e30, 1e-38, 1e38])
-@pytest.mark.parametrize("centre", [0.0, 0.1, 1e6 + 0.01, -3e20])
+@pytest.mark.parametrize("width", [1e-3, 1.0, 1e30, 1e37, 1e-38, 1e38])
+@pytest.mark.parametrize("centre", [0.0, 0.1, 1e6 + 0.01, -3e20, -9e36])
 def test_single_precision_is_scaled_like_double(centre, width, rng):
     """To the rounding of the result, and that of the rows, which is far below their width."""
     X = (centre + width * rng.normal(size=(50, 3))).astype(np.float32)
     X[0], X[1] = np.float32(centre), np.nextafter(np.float32(centre), np.float32(np.inf))
+    X[2] = 3.4e38
     scale = Scale(np.full(3, centre), np.full(3, width))
     expected = scale.apply(X.astype(np.float64), torch.float64).numpy()
     found = scale.apply(X).numpy().astype(np.float64)

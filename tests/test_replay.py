@@ -69,6 +69,18 @@ def check_codes(model, X, monkeypatch, **given):
         np.testing.assert_array_equal(*found)
 
 
+def test_what_is_drawn_or_read_besides_the_rows_is_anew_in_each_piece(monkeypatch):
+    X = table()
+    model = VariationalAutoencoder(3, **quick()).fit(X)
+    same = np.repeat(X[:1], len(X), 0)
+    whole = model.prior_gap(X)
+    monkeypatch.setattr(_rows, "_SCALED", 0)
+    monkeypatch.setattr(repeated, "OFTEN", 2)
+    drawn = model.predict_samples(same, noise=False, random_state=0).reshape(X.shape)
+    assert len(np.unique(drawn, axis=0)) == len(X)
+    np.testing.assert_allclose(model.prior_gap(X), whole, rtol=1e-5)
+
+
 CHOICES = [choice for choice in covering() if not refused(choice) and choice["architecture"] != OWN]
 
 
@@ -225,17 +237,31 @@ def of_two_orders(calls):
 
 
 def test_transposes_that_others_read_stay():
-    x = torch.randn(1, 4, 5)
+    x, place = torch.randn(1, 4, 5), torch.empty(1, 5, 5)
 
     def function(x):
         turned = torch.bmm(x, x.mT).mT
         read = torch.bmm(x.mT, x).mT
         return Found([turned + turned, read.reshape(25)], [read + x.mT @ x])
 
-    found, replay = record(lambda: function(x), [x], [torch.empty(1, 5, 5)])
+    found, replay = record(lambda: function(x), [x], [place])
     assert found.returned[0].stride() == replay(x)[0].stride()
-    for one, two in zip(replay(2 * x), function(2 * x).returned, strict=True):
+    wanted = function(2 * x)
+    for one, two in zip(replay(2 * x), wanted.returned, strict=True):
         assert torch.equal(one, two)
+    assert torch.equal(place, *wanted.written)
+
+
+def test_transposes_of_other_axes_stay():
+    x, y = torch.randn(3, 5, 4).mT, torch.randn(3, 5, 1)
+    place = torch.empty(1, 4, 3)
+
+    def function(x):
+        return Found([], [torch.bmm(x, y).transpose(0, 2) + 1])
+
+    _, replay = record(lambda: function(x), [x], [place])
+    replay(2 * x)
+    assert torch.equal(place, *function(2 * x).written)
 
 
 def test_replays_share_the_places_of_results():

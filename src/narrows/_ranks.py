@@ -163,16 +163,17 @@ def _add_up(tensor: Tensor) -> None:
 
 
 # Of torch's library, so that steps in which processes exchange tensors can be recorded.
-_LIBRARY = torch.library.Library("narrows", "DEF")
-_LIBRARY.define("add_up(Tensor(a!) tensor) -> ()")
-_LIBRARY.impl("add_up", _add_up, "CompositeExplicitAutograd")
+if not hasattr(torch.ops.narrows, "add_up"):  # there already where the module is loaded anew
+    _LIBRARY = torch.library.Library("narrows", "FRAGMENT")
+    _LIBRARY.define("add_up(Tensor(a!) tensor) -> ()")
+    _LIBRARY.impl("add_up", _add_up, "CompositeExplicitAutograd")
 
 
 def summed(tensor: Tensor) -> Tensor:
     """Return the sum over all processes, without a gradient."""
     if size() == 1:
         return tensor
-    whole = tensor.detach().clone()
+    whole = tensor.detach().clone(memory_format=torch.contiguous_format)
     add_up(whole)
     return whole
 

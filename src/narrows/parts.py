@@ -116,8 +116,9 @@ class Part(BaseEstimator):
     Attributes
     ----------
     repeats : bool
-        Whether all training steps on rows of the same shapes take the same operations of torch, so
-        that one can be recorded for all; always False for parts of one's own.
+        Whether all training steps on rows of the same shapes take the same operations of torch, and
+        so do codes and reconstructions, so that one can be recorded for all; always False for parts
+        of one's own.
     """
 
     repeats: bool = True

@@ -332,7 +332,8 @@ class SemiSupervised(Classifying):
             known = one_hot(guesses.mT.flatten(1), n_classes).to(rows.x)
             log_prior = log_prior[guesses]
         else:
-            known = torch.eye(n_classes).to(rows.x).repeat_interleave(n, 0)
+            known = torch.eye(n_classes, dtype=rows.x.dtype, device=rows.x.device)
+            known = known.repeat_interleave(n, 0)
         share = log_share.exp()
         every = self.model.row_terms(replace(rows.repeated(k), condition=known))
         means = [(share.mT * term.unflatten(1, (k, n))).sum(1) for term in every]

@@ -286,6 +286,7 @@ def with_words(command: Callable[..., None]) -> Callable[..., None]:
 
 _PART = re.compile(r"\b\w+=(?:narrows\.)?[A-Z]\w+\((\w+=[^()]*)\)")
 _ASSIGNMENT = re.compile(r"\b(\w+)=(?:'([^']*)'|\(([\w., ]*)\)|([\w.+-]*\w))")
+_QUOTED = re.compile(r"((?<![=(\w])'[^']*')")  # names, which stay as they are
 
 
 def _in_own_options(message: str, names: Set[str]) -> str:
@@ -301,7 +302,9 @@ def _in_own_options(message: str, names: Set[str]) -> str:
             return option
         return f"narrows fit {option}" if match[1] in of_fit else match[0]
 
-    return _ASSIGNMENT.sub(translated, message).replace("that save wrote", "that narrows fit wrote")
+    parts = _QUOTED.split(message)
+    parts[::2] = [_ASSIGNMENT.sub(translated, part) for part in parts[::2]]
+    return "".join(parts).replace("that save wrote", "that narrows fit wrote")
 
 
 def _value(match: re.Match[str]) -> str:
@@ -320,10 +323,15 @@ def _in_options(message: str, own: Set[str]) -> str:
             return match[0]
         return setting.option if setting.flag else f"{setting.option} {_value(match)}"
 
-    message = _ASSIGNMENT.sub(translated, _PART.sub(r"\1", message))
-    message = re.sub(r"\b(\w+)=(?=[,.\s])", r"--\1", message)
-    message = re.sub(r"\bJsonLog\('([^']*)'\)", r"--json-log \1", message)
-    return re.sub(r"\bNone\b", "none", _in_own_options(message, own))
+    def said(part: str) -> str:
+        part = _ASSIGNMENT.sub(translated, _PART.sub(r"\1", part))
+        part = re.sub(r"\b(\w+)=(?=[,.\s])", r"--\1", part)
+        part = re.sub(r"\bJsonLog\('([^']*)'\)", r"--json-log \1", part)
+        return re.sub(r"\bNone\b", "none", part)
+
+    parts = _QUOTED.split(message)
+    parts[::2] = map(said, parts[::2])
+    return _in_own_options("".join(parts), own)
 
 
 def _option(setting: Setting) -> inspect.Parameter:

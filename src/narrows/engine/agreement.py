@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from narrows import _ranks
+from narrows._errors import warn
 from narrows._types import Array
 from narrows.engine.callbacks import Epoch
 from narrows.engine.checkpoint import described
@@ -71,22 +72,13 @@ def agree_on_moments(mean: Array, variance: Array) -> None:
 
 
 def stopped(epoch: Epoch, callbacks: Sequence[Callable[[Epoch], str | None]]) -> bool:
-    """Return whether a callback says "stop", in any process.
-
-    Raises
-    ------
-    ValueError
-        If one says another word.
-    """
+    """Return whether a callback says "stop", in any process; warn of another word."""
 
     def said() -> bool:
         words = {word for each in callbacks if isinstance(word := each(epoch), str)}
-        if words - {"stop"}:
-            raise ValueError(
-                f"A callback returned {min(words - {'stop'})!r}. Return 'stop' to end the "
-                "training, or None."
-            )
-        return bool(words)
+        for word in sorted(words - {"stop"}):
+            warn(f"A callback returned {word!r}, and training goes on. Return 'stop' to end it.")
+        return "stop" in words
 
     return any(_ranks.alike(said))
 

@@ -38,6 +38,15 @@ def _no_rows(estimator: "Coding") -> Array:
     return np.empty((0, *estimator._target_shape), estimator._number)
 
 
+def _codes_of(
+    model: Model,
+    view: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    condition: torch.Tensor | None,
+) -> torch.Tensor:
+    return view(model.encode(x, condition)[0])
+
+
 def _as_found(function: Callable[..., torch.Tensor], *inputs: torch.Tensor | None) -> Found:
     return Found([function(*inputs)], [])
 
@@ -73,7 +82,8 @@ class Coding(TransformerMixin, ABC):
         """
         layout = self._model_of(self).blueprint.layout
         view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
-        return self._map(X, lambda x, c: view(self._model.encode(x, c)[0]), condition)
+        codes = partial(_codes_of, self._model, view)
+        return self._map(X, codes, condition, repeats=True)
 
     def fit_transform(
         self, X: Any, y: Any = None, *, condition: Any = None, **fit_params: Any
@@ -232,6 +242,7 @@ class Coding(TransformerMixin, ABC):
             self._known_rows(X),
             lambda x, c: self._until_end(x, model.decode(model.encode(x, c), index, c)),
             condition,
+            repeats=True,
         )
         return self._to_data(torch.from_numpy(outputs))
 
@@ -340,10 +351,16 @@ class Coding(TransformerMixin, ABC):
         X: Any,
         function: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
         condition: Any = None,
+        repeats: bool = False,
     ) -> Array:
+        """Return what a function makes of scaled rows and their condition, piece by piece.
+
+        Replays take its place if it `repeats`: where it takes the same operations of torch each
+        time, and reads nothing that changes but what it is given.
+        """
         rows = self._known_rows(X, any_length=True)
         known = self._known_condition(condition, len(rows))
-        repeated = Repeated() if self._model.repeats else None
+        repeated = Repeated() if repeats and self._model.repeats else None
         found: list[torch.Tensor] = []
         start = 0
         with torch.no_grad():
@@ -356,7 +373,7 @@ class Coding(TransformerMixin, ABC):
             return torch.cat(found).numpy()
 
     def _blocks(self, rows: Source) -> Iterator[torch.Tensor]:
-        """Yield scaled rows in chunks, missing entries filled; each holds until the next."""
+        """Yield scaled rows in chunks, missing entries filled."""
         holes = _rows.check_finite("X", rows, self.missing, self._sequential)
         fill, scale = self._input_mean if holes else None, self._input_scale
         return _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
@@ -368,7 +385,7 @@ class Coding(TransformerMixin, ABC):
         return self._codes(X, self._model_of(self).blueprint.layout.angles, condition)
 
     def _codes(self, X: Any, view: Callable[[torch.Tensor], torch.Tensor], condition: Any) -> Array:
-        codes = self._map(X, lambda x, c: view(self._model.encode(x, c)[0]), condition)
+        codes = self._map(X, partial(_codes_of, self._model, view), condition, repeats=True)
         return codes.astype(np.float64)
 
     def _batch(

@@ -262,18 +262,15 @@ def scaled_blocks(
 ) -> Iterator[Float[torch.Tensor, "row value"]]:
     """Yield scaled rows in chunks, missing entries filled; no `fill` if there are none.
 
-    Each holds until the next one is asked for, which may lie in the same memory.
     If `sequential`, rows may have more or fewer steps than the scale, and are NaN after their ends.
     """
     n_values = math.prod(rows.shape)
     if n_values != len(scale.centre):
         scale = scale.repeated(n_values)
         fill = None if fill is None else np.resize(fill, n_values)
-    place = torch.empty(0, n_values, dtype=dtype)
     for _, block in chunks(rows):
         for _, piece in _pieces(block):
-            place = place if len(piece) <= len(place) else torch.empty(piece.shape, dtype=dtype)
-            out, seen = scale.apply_into(place[: len(piece)], piece), None
+            out, seen = scale.apply(piece, dtype), None
             if fill is not None:
                 out, seen = _filled(out, scale, fill)
             yield ended(out, seen, rows.shape[0]) if sequential else out

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from narrows._types import Array
 
-_LARGEST = 1e37  # size of centres, widths and their inverses in single precision
+_LARGEST = 1e30  # size of centres, widths and their inverses in single precision: rows are larger
 _AT_ONCE = 2**20  # numbers whose moments are computed together: temporaries are several times that
 SCALES = ("auto", "standard", "channel", "global", "none")
 
@@ -18,10 +18,10 @@ SCALES = ("auto", "standard", "channel", "global", "none")
 class Scale:
     """An affine map per value, ``(x - centre) / width``, kept in double precision.
 
-    Data of offset 10⁶ and width 10⁻³ survive it: centring happens before anything is rounded to
-    single precision. Rows that are in single precision stay there, in half the time: their distance
-    from the nearest number to the centre is exact where they are close to it, and what that number
-    misses of the centre is added after division.
+    Data of offset 10⁶ and width 10⁻³ survive it: rows in double precision are centred before
+    anything is rounded. Rows that are in single precision stay there, in half the time: their
+    distance from the nearest number to the centre is exact where they are close to it, and what
+    that number misses of the centre is added after division.
 
     Parameters
     ----------
@@ -32,6 +32,10 @@ class Scale:
     def __init__(self, centre: Float[np.ndarray, " value"], width: Float[np.ndarray, " value"]):
         self.centre = centre
         self.width = width
+
+    def __getstate__(self) -> dict[str, Array]:
+        """Return the map, without what is derived from it."""
+        return {"centre": self.centre, "width": self.width}
 
     def apply(self, x: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return scaled rows, in single or double precision, NaN where they are missing."""
@@ -77,11 +81,12 @@ class Scale:
 
         None if they are beyond its range.
         """
-        factor = 1 / self.width
-        if max(np.abs(own).max(initial=0) for own in (self.centre, self.width, factor)) > _LARGEST:
-            return None
         near = torch.from_numpy(self.centre).float()
-        missed = (near.numpy() - self.centre) / self.width
+        with np.errstate(over="ignore"):
+            factor, missed = 1 / self.width, (near.numpy() - self.centre) / self.width
+        parts = (self.centre, self.width, factor, missed)
+        if not all((np.abs(own) <= _LARGEST).all() for own in parts):
+            return None
         return near, torch.from_numpy(missed).float(), torch.from_numpy(factor).float()
 
 
