@@ -268,7 +268,8 @@ class VariationalAutoencoder(BaseAutoencoder):
         The mean of ``KL(q(z | x) ‖ p(z))`` is the mutual information of rows and codes plus the
         divergence of all codes together from the prior, which samples from the prior suffer from
         (Hoffman & Johnson 2016, ELBO surgery, NIPS workshop). From one draw per row, among at most
-        2000 rows drawn from X; mutual information saturates at the logarithm of their number.
+        2000 rows drawn from X; mutual information saturates at the logarithm of their number, and
+        where it is as large as that the gap is an upper bound.
         """
         check_is_fitted(self)
         rng = np.random.default_rng(seeds(random_state, 1)[0])
