@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Int64
-from torch import Tensor, distributed
+from torch import Tensor, distributed, library
 
 from narrows._errors import ProcessError, caller
 
@@ -164,7 +164,7 @@ def _add_up(tensor: Tensor) -> None:
 
 # Of torch's library, so that steps in which processes exchange tensors can be recorded.
 if not hasattr(torch.ops.narrows, "add_up"):  # there already where the module is loaded anew
-    _LIBRARY = torch.library.Library("narrows", "FRAGMENT")
+    _LIBRARY = library.Library("narrows", "FRAGMENT")
     _LIBRARY.define("add_up(Tensor(a!) tensor) -> ()")
     _LIBRARY.impl("add_up", _add_up, "CompositeExplicitAutograd")
 

@@ -38,15 +38,6 @@ def _no_rows(estimator: "Coding") -> Array:
     return np.empty((0, *estimator._target_shape), estimator._number)
 
 
-def _codes_of(
-    model: Model,
-    view: Callable[[torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
-    condition: torch.Tensor | None,
-) -> torch.Tensor:
-    return view(model.encode(x, condition)[0])
-
-
 def _as_found(function: Callable[..., torch.Tensor], *inputs: torch.Tensor | None) -> Found:
     return Found([function(*inputs)], [])
 
@@ -82,8 +73,7 @@ class Coding(TransformerMixin, ABC):
         """
         layout = self._model_of(self).blueprint.layout
         view = layout.pairs if self.circular_output == "cos_sin" else layout.angles
-        codes = partial(_codes_of, self._model, view)
-        return self._map(X, codes, condition, repeats=True)
+        return self._viewed(X, view, condition)
 
     def fit_transform(
         self, X: Any, y: Any = None, *, condition: Any = None, **fit_params: Any
@@ -372,6 +362,13 @@ class Coding(TransformerMixin, ABC):
                 start += len(block)
             return torch.cat(found).numpy()
 
+    def _viewed(
+        self, X: Any, view: Callable[[torch.Tensor], torch.Tensor], condition: Any
+    ) -> Array:
+        """Return a view of the codes of rows."""
+        model = self._model
+        return self._map(X, lambda x, c: view(model.encode(x, c)[0]), condition, repeats=True)
+
     def _blocks(self, rows: Source) -> Iterator[torch.Tensor]:
         """Yield scaled rows in chunks, missing entries filled."""
         holes = _rows.check_finite("X", rows, self.missing, self._sequential)
@@ -385,8 +382,7 @@ class Coding(TransformerMixin, ABC):
         return self._codes(X, self._model_of(self).blueprint.layout.angles, condition)
 
     def _codes(self, X: Any, view: Callable[[torch.Tensor], torch.Tensor], condition: Any) -> Array:
-        codes = self._map(X, partial(_codes_of, self._model, view), condition, repeats=True)
-        return codes.astype(np.float64)
+        return self._viewed(X, view, condition).astype(np.float64)
 
     def _batch(
         self,
