@@ -577,6 +577,10 @@ MISTAKES = [
         [*FIT, "--n-component", "2"],
         "There is no option '--n-component'. Did you mean '--n-components'?",
     ),
+    (
+        ["score", "m.safetensors", "X.csv", "--missing", "ignore"],
+        "There is no option '--missing' of narrows score. It is one of narrows fit.",
+    ),
     ([*FIT, "--n-components", "two"], "--n-components takes a whole number, not 'two'."),
     ([*FIT, "--n-components", "0"], "--n-components 0 must be a whole number, at least 1."),
     ([*FIT, "--circular", "0;1"], None),

@@ -232,11 +232,14 @@ def test_one_epoch_is_one():
         fit(callbacks=[interrupt])
 
 
-def test_a_callback_that_returns_another_word_is_warned_of():
-    sentence = "^A callback returned 'halt', and training goes on. Return 'stop' to end it.$"
-    words = {1: True, 2: "halt", 3: "stop"}
-    with pytest.warns(UserWarning, match=sentence):
-        assert fit(callbacks=[lambda epoch: words[epoch.number]]).n_iter_ == 3
+@pytest.mark.parametrize("answer", ["halt", True, torch.tensor(False)])
+def test_a_callback_that_answers_otherwise_is_warned_of(answer):
+    answers = {1: None, 2: answer, 3: "stop"}
+    text = (
+        f"A callback returned {answer!r}, and training goes on. Return 'stop' to end it, else None."
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(text)}$"):
+        assert fit(callbacks=[lambda epoch: answers[epoch.number]]).n_iter_ == 3
 
 
 def test_lost_run_says_where_and_keeps_the_weights_before():

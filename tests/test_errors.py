@@ -545,6 +545,36 @@ def test_data_without_variation_are_explained():
     np.testing.assert_array_equal(model.fve(rows), 1)
 
 
+def test_features_whose_squares_vanish_are_constant():
+    rows = X * [1, 1, 1, 1e-170, 1, 1]
+    with warns(
+        "1 of 6 features are constant, the first is 3; "
+        "they carry no information and are only centred."
+    ):
+        assert 0 < ranked().fit(rows).score(rows) < 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "sentence"),
+    [
+        (np.sign(X) * [1, 1, 4e160, 1, 1, 1], {}, "feature 2 reaches 4e+160. Divide it by 4e+160."),
+        (np.sign(FRAME) * 3e200, {}, "feature 'a' reaches 3e+200. Divide it by 3e+200."),
+        (
+            np.sign(X) * 3e40,
+            {"scale": "none"},
+            "feature 0 reaches 3e+40. Divide it by 3e+40, or write scale='auto'.",
+        ),
+    ],
+    ids=["column", "frame", "unscaled"],
+)
+@pytest.mark.parametrize("where", ["X", "target"])
+def test_rows_too_large_to_be_squared_are_refused(rows, settings, sentence, where):
+    sentence = f"{where} is too large for the squares that training sums: {sentence}"
+    inputs, target = (rows, None) if where == "X" else (X, rows)
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        ranked(**settings).fit(inputs, target=target)
+
+
 def test_overcomplete_codes_work():
     sentence = (
         "n_components=7 exceeds the 6 features: the code is overcomplete, and can copy its input "

@@ -116,6 +116,27 @@ def test_offsets_do_not_matter(estimator):
     np.testing.assert_allclose(other.fve(moved), model.fve(X), atol=0.02)
 
 
+@each_estimator
+def test_no_unit_is_too_small_or_large(estimator):
+    """Rows beyond the range of single precision come back in double, as far as squares go."""
+    X, units = table(), 2.0 ** np.array([-480, -130, 0, 110, 130, 480])
+    model, other = clone(estimator).fit(X), clone(estimator).fit(X * units)
+    same_bits(other.transform(X * units), model.transform(X))
+    found = other.reconstruct(X * units) / units
+    np.testing.assert_allclose(found, model.reconstruct(X), rtol=1e-5, atol=1e-5)
+    same_bits(other.inverse_transform(other.transform(X * units)) / units, found)
+
+
+@each_estimator
+def test_reconstructions_keep_what_large_offsets_leave(estimator):
+    """The explained variance of rows that are given out is the one that is claimed."""
+    X = 1e6 + 1e-3 * table()
+    model = clone(estimator).fit(X)
+    for given in (model.reconstruct(X), model.inverse_transform(model.transform(X))):
+        residual = np.square(given - X).sum(0) / np.square(X - X.mean(0)).sum(0)
+        assert 1 - residual.mean() == pytest.approx(model.score(X), abs=1e-4)
+
+
 @each_ordering
 def test_single_precision_only_rounds(ordering):
     """At the start as PCA, some gradients vanish: steps must not follow their rounding."""

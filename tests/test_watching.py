@@ -222,7 +222,8 @@ def test_what_is_no_log_stays():
 
 
 def test_a_log_that_cannot_be_written_is_refused():
-    message = "Cannot write 'no/run.jsonl': no such file or directory. Write JsonLog('run.jsonl')"
+    reason = "the folder 'no' does not exist"
+    message = f"Cannot write 'no/run.jsonl': {reason}. Write JsonLog('run.jsonl')"
     model = Autoencoder(**quick(callbacks=[JsonLog("no/run.jsonl")]))
     with pytest.raises(OSError, match=f"^{re.escape(message)}, say\\.$"):
         model.fit(table())

@@ -68,8 +68,12 @@ def require_suffix(path: PathLike, suffix: str) -> None:
 def _missing(path: Path) -> str:
     if not path.parent.is_dir():
         return f"There is no file '{path}': the folder '{path.parent}' does not exist."
-    hint = nearest(path.name, (other.name for other in path.parent.iterdir()))
+    hint = nearest(path.name, _seen(path.parent))
     return f"There is no file '{path}'.{hint}"
+
+
+def _seen(folder: Path) -> Iterator[str]:
+    return (each.name for each in folder.iterdir() if not each.name.startswith("."))
 
 
 @contextmanager

@@ -124,9 +124,14 @@ def _usage(error: Any) -> str:
     path = error.ctx.command_path if error.ctx else "narrows"
     if not hasattr(error, "possibilities"):
         return f"{error.format_message().rstrip('.')}. See {path} --help."
-    options = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
-    hint = nearest(error.option_name, options) or f" See {path} --help."
-    return f"There is no option {error.option_name!r}.{hint}"
+    name, own = error.option_name, _options(error.ctx.command)
+    if error.ctx.info_name != "fit" and name in _options(Commands().get_command(error.ctx, "fit")):
+        return f"There is no option {name!r} of {path}. It is one of narrows fit."
+    return f"There is no option {name!r}.{nearest(name, own) or f' See {path} --help.'}"
+
+
+def _options(command: Any) -> list[str]:
+    return [name for param in command.params for name in param.opts]
 
 
 app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -72,13 +73,18 @@ def agree_on_moments(mean: Array, variance: Array) -> None:
 
 
 def stopped(epoch: Epoch, callbacks: Sequence[Callable[[Epoch], str | None]]) -> bool:
-    """Return whether a callback says "stop", in any process; warn of another word."""
+    """Return whether a callback says "stop", in any process; warn of other answers."""
 
     def said() -> bool:
-        words = {word for each in callbacks if isinstance(word := each(epoch), str)}
-        for word in sorted(words - {"stop"}):
-            warn(f"A callback returned {word!r}, and training goes on. Return 'stop' to end it.")
-        return "stop" in words
+        stop = False
+        for callback in callbacks:
+            answer = callback(epoch)
+            if isinstance(answer, str) and answer == "stop":
+                stop = True
+            elif answer is not None:
+                text = f"A callback returned {reprlib.repr(answer)}, and training goes on."
+                warn(f"{text} Return 'stop' to end it, else None.")
+        return stop
 
     return any(_ranks.alike(said))
 

@@ -35,7 +35,7 @@ def _no_codes(estimator: "Coding") -> Array:
 
 
 def _no_rows(estimator: "Coding") -> Array:
-    return np.empty((0, *estimator._target_shape), estimator._number)
+    return estimator._stored(np.empty((0, *estimator._target_shape)))
 
 
 def _as_found(function: Callable[..., torch.Tensor], *inputs: torch.Tensor | None) -> Found:
@@ -98,7 +98,7 @@ class Coding(TransformerMixin, ABC):
         """
         self._model_of(self)
         known = self._known_condition(condition, len(Z) if np.ndim(Z) else 1)
-        return self._decoded(Z, level, known).astype(self._number)
+        return self._stored(self._decoded(Z, level, known))
 
     def _decoded(self, Z: Any, level: int | None, condition: torch.Tensor | None = None) -> Array:
         """Return reconstructions in double precision, which large offsets need."""
@@ -152,9 +152,11 @@ class Coding(TransformerMixin, ABC):
         Returns
         -------
         array of the shape of the target
-            Of sequences, NaN after the end of each; a list of arrays for a list of arrays.
+            In single precision like the network, or in double precision if some offset is over
+            1000 times the width or some value is beyond the range of single precision. Of
+            sequences, NaN after the end of each; a list of arrays for a list of arrays.
         """
-        values = self._reconstructed(X, level, condition).astype(self._number)
+        values = self._stored(self._reconstructed(X, level, condition))
         return values if self._has_target else self._like(X, values)
 
     def impute(
@@ -261,7 +263,7 @@ class Coding(TransformerMixin, ABC):
             lambda x, c: self._until_end(x, model.contribution(model.encode(x, c), index, c)),
             condition,
         )
-        values = self._shaped(added * self._target_scale.width.astype(added.dtype))
+        values = self._stored(self._shaped(added * self._target_scale.width))
         return values if self._has_target else self._like(X, values)
 
     # Between the data and the model
@@ -429,6 +431,9 @@ class Coding(TransformerMixin, ABC):
         means = self._model.blueprint.likelihood.link(outputs)
         return self._shaped(self._target_scale.invert(means.double()).numpy())
 
+    def _stored(self, rows: Array) -> Array:
+        return self._target_scale.stored(rows, self._dtype)
+
     def _shaped(self, flat: Array) -> Array:
         return flat.reshape(len(flat), *self._target_shape)
 
@@ -452,7 +457,7 @@ class Coding(TransformerMixin, ABC):
 
     @property
     def _number(self) -> str:
-        """Name of the type of outputs."""
+        """Name of the type of codes and scores."""
         return str(self._dtype).removeprefix("torch.")
 
     @staticmethod

@@ -74,10 +74,9 @@ class Generating(ABC):
     def _dtype(self) -> torch.dtype:
         """The type of the network's numbers."""
 
-    @property
     @abstractmethod
-    def _number(self) -> str:
-        """Name of the type of outputs."""
+    def _stored(self, rows: Array) -> Array:
+        """Return rows in the units of the data, in the precision that they need."""
 
     def fit_density(
         self,
@@ -200,14 +199,14 @@ class Generating(ABC):
     ) -> Array:
         """Return rows, from outputs of the decoder: drawn from the likelihood, or its means."""
         if not noise:
-            return self._to_data(outputs).astype(self._number)
+            return self._stored(self._to_data(outputs))
         model = self._model_of(self)
         with torch.no_grad():
             width = None if model.log_width is None else model.log_width[:, -1]
             own = generators([seed], torch.device("cpu"))
             drawn = model.blueprint.likelihood.draw(outputs[None], width, own)[0]
         rows = self._target_scale.invert(drawn.double()).numpy()
-        return self._shaped(rows).astype(self._number)
+        return self._stored(self._shaped(rows))
 
     def _drawn(self, n: int, seed: np.random.SeedSequence) -> Float[Tensor, "{n} feature"]:
         """Return features of codes drawn from the density, else from the prior."""
@@ -352,8 +351,8 @@ class Generating(ABC):
     ) -> Float[np.ndarray, "row step *event"]:
         known = self._known_condition(condition, len(codes))
         known = None if known is None else known.repeat_interleave(codes.shape[1], 0)
-        rows = self._decoded(codes.flatten(0, 1).numpy(), None, known).astype(self._number)
-        return rows.reshape(*codes.shape[:2], *self._target_shape)
+        rows = self._decoded(codes.flatten(0, 1).numpy(), None, known)
+        return self._stored(rows).reshape(*codes.shape[:2], *self._target_shape)
 
 
 def _usual(codes: Float[np.ndarray, " row"], n: int, circular: bool) -> Float[np.ndarray, " {n}"]:

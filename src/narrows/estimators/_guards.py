@@ -20,10 +20,12 @@ from narrows.engine.saver import one_fit
 from narrows.estimators import _rows
 from narrows.model import Model
 from narrows.nn.code import Layout
+from narrows.nn.scale import Moments, Scale
 
 # Nats of divergence below which a component says nothing; share of codes and draws told apart, and
 # energy coefficient of the two, above which codes do not follow their prior
 _COLLAPSED, _TOLD_APART, _APART = 0.01, 0.95, 0.2
+_SUMMED = 1e4  # by how much a sum of squares may exceed the root of what can be held
 _FEWEST, _MOST = 50, 2000
 _AGAINST_COLLAPSE = "Write a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'."
 
@@ -57,6 +59,26 @@ def refuse_holes(rows: Source, estimator: Any) -> None:
             "X has missing entries, and its layers learn to rebuild X while the target is another. "
             "Fill them first: Autoencoder(5, missing='ignore').fit(X).impute(X), say."
         )
+
+
+def refuse_range(
+    name: str, rows: Source, moments: Moments, scale: Scale, dtype: torch.dtype
+) -> None:
+    """Raise ValueError for features whose squares, scaled, are beyond the network's numbers."""
+    seen, largest = moments.weight > 0, torch.finfo(dtype).max ** 0.5 / _SUMMED
+    ends = np.where(seen, [moments.low, moments.high], 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        reach = np.abs((ends - scale.centre) / scale.width).max(0)
+        held = np.isfinite(moments.variance) & (reach <= largest)
+    if held[seen].all():
+        return
+    first = int(np.flatnonzero(seen & ~held)[0])
+    feature = repr(rows.names[first % len(rows.names)]) if rows.names else first
+    size = f"{np.abs(ends[:, first]).max():.0e}"
+    raise ValueError(
+        f"{name} is too large for the squares that training sums: feature {feature} reaches "
+        f"{size}. Divide it by {size}" + (", or write scale='auto'." if scale.trivial else ".")
+    )
 
 
 def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> None:

@@ -123,7 +123,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
 
         Missing entries stay missing. Salt and pepper are the extremes of the rows given.
         """
-        return self._like(X, self._corrupt(X, random_state).astype(self._number))
+        return self._like(X, self._input_scale.stored(self._corrupt(X, random_state), self._dtype))
 
     def _corrupt(self, X: Any, random_state: Any) -> Array:
         """Return corrupted rows in double precision, which large offsets need."""
@@ -167,7 +167,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
         rows = self._scaled(X)[0].double()
         clean = torch.as_tensor(self._reconstructed(X, None)).reshape(rows.shape)
         pull = (self._input_scale.apply(clean.numpy(), torch.float64) - rows) / width**2
-        return (pull.numpy() / self._input_scale.width).astype(self._number)
+        return self._input_scale.stored(pull.numpy() / self._input_scale.width, self._dtype)
 
     def langevin(
         self, X: Any, *, n_steps: int = 100, step: float = 0.1, random_state: Any = None
@@ -205,7 +205,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
             noise = rng.normal(size=rows.shape)
             rows = rows + step * width**2 / 2 * pull + np.sqrt(step) * width * noise
         samples = scale.invert(torch.from_numpy(rows)).numpy().reshape(shape)
-        return self._like(X, samples.astype(self._number))
+        return self._like(X, self._input_scale.stored(samples, self._dtype))
 
     def _noise_width(self) -> float:
         found = disturbed(self.corruption, self.strength)

@@ -333,7 +333,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         values = torch.from_numpy(self._map(X, predicted, condition)).double()
         scaled = self._target_scale.invert(values.flatten(0, 1)).numpy()
         drawn = self._shaped(scaled).reshape(len(values), n_samples, *self._target_shape)
-        return drawn.swapaxes(0, 1).astype(self._number)
+        return self._stored(drawn.swapaxes(0, 1))
 
 
 def density_of(likelihood: str | Likelihood, noise: str | float) -> Likelihood:

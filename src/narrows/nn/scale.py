@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from narrows._types import Array
 
 _LARGEST = 1e30  # size of centres, widths and their inverses in single precision: rows are larger
+_FAR = 1000  # widths from zero to the centre, from which on single precision blurs rows
 _AT_ONCE = 2**20  # numbers whose moments are computed together: temporaries are several times that
 SCALES = ("auto", "standard", "channel", "global", "none")
 
@@ -66,6 +67,14 @@ class Scale:
         width, centre = torch.from_numpy(self.width), torch.from_numpy(self.centre)
         return (y.double() * width + centre).to(y.dtype)
 
+    def stored(self, rows: Array, dtype: torch.dtype) -> Array:
+        """Return rows in the units of the data, which are in double precision, as users get them.
+
+        In the precision of the network, unless single precision would round them by more than a
+        ten-thousandth of a width, or cannot hold them.
+        """
+        return rows if dtype is torch.float64 or self._wide else rows.astype(np.float32)
+
     def only(self, which: Bool[np.ndarray, " value"] | bool) -> "Scale":
         """Return a scale that changes these values alone."""
         return Scale(np.where(which, self.centre, 0.0), np.where(which, self.width, 1.0))
@@ -74,6 +83,11 @@ class Scale:
     def trivial(self) -> bool:
         """Whether the map changes nothing."""
         return bool((self.centre == 0).all() and (self.width == 1).all())
+
+    @cached_property
+    def _wide(self) -> bool:
+        """Whether rows need double precision."""
+        return self._single is None or bool((np.abs(self.centre) > _FAR * self.width).any())
 
     @cached_property
     def _single(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
@@ -109,7 +123,7 @@ class Moments:
     ----------
     mean, variance : array of shape (value,)
     constant : array of bool, shape (value,)
-        Values that do not vary beyond rounding.
+        Values that do not vary, or by less than double precision can square.
     """
 
     def __init__(self, n_values: int) -> None:
@@ -119,8 +133,12 @@ class Moments:
         self.low = np.full(n_values, np.inf)
         self.high = np.full(n_values, -np.inf)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def update(self, x: Array, weight: Array | None) -> None:
-        """Add rows (Chan, Golub & LeVeque 1983, 10.1080/00031305.1983.10483115)."""
+        """Add rows; those too large to be squared have no variance (inf or NaN).
+
+        (Chan, Golub & LeVeque 1983, 10.1080/00031305.1983.10483115.)
+        """
         w = None if weight is None else weight.astype(np.float64)[:, None]
         n_values = x.shape[1]
         n_parts = min(-(-x.size // _AT_ONCE), n_values // 2) or 1
@@ -148,14 +166,13 @@ class Moments:
 
     @property
     def constant(self) -> Array:
-        """Which values do not vary."""
-        return ~(self.high > self.low)
+        """Which values do not vary, or so little that their variance is zero."""
+        return ~(self.high > self.low) | (self.squares == 0)
 
 
 def _sums(rows: Array, w: Array | None) -> tuple[Array, Array, Array, Array, Array]:
     """Return weight, mean, sum of squared distances from it, lowest and highest of each value."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = rows.sum(0)
+    total = rows.sum(0)
     if w is None and len(rows) and np.isfinite(total).all():  # the same to the bit, and faster
         mean = total / len(rows)
         squares = np.square(rows - mean).sum(0)
@@ -178,6 +195,7 @@ def moments(chunks: Iterable[tuple[Array, Array | None]], n_values: int) -> Mome
     return total
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def pooled(moments: Moments, shape: tuple[int, ...], axes: tuple[int, ...]) -> Moments:
     """Return the moments of all values along some axes of the event together.
 
@@ -213,6 +231,7 @@ def pooled(moments: Moments, shape: tuple[int, ...], axes: tuple[int, ...]) -> M
     return total
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def scale_from(moments: Moments, kind: str, n_channels: int = 1) -> Scale:
     """Return the scale of that kind.
 
