@@ -372,10 +372,9 @@ class Coding(TransformerMixin, ABC):
         return self._map(X, lambda x, c: view(model.encode(x, c)[0]), condition, repeats=True)
 
     def _blocks(self, rows: Source) -> Iterator[torch.Tensor]:
-        """Yield scaled rows in chunks, missing entries filled."""
-        holes = _rows.check_finite("X", rows, self.missing, self._sequential)
-        fill, scale = self._input_mean if holes else None, self._input_scale
-        return _rows.scaled_blocks(rows, scale, fill, self._dtype, self._sequential)
+        """Yield scaled rows piece by piece, missing entries filled."""
+        check = _rows.Check("X", rows, self.missing, self._sequential)
+        return _rows.scaled_blocks(check, self._input_scale, self._input_mean, self._dtype)
 
     def _pairs(self, X: Any, condition: Any = None) -> Array:
         return self._codes(X, self._model_of(self).blueprint.layout.pairs, condition)

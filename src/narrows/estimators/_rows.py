@@ -218,7 +218,7 @@ class Check:
 def _sum_is_finite(block: Array) -> bool:
     """Return False if an entry is not finite, or large ones overflow, which has to be seen."""
     if readable(block):
-        return bool(torch.from_numpy(block).sum().isfinite())
+        return math.isfinite(torch.from_numpy(block).sum().item())
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(block.sum()))
 
@@ -254,26 +254,23 @@ def _pieces(block: Array) -> Iterator[tuple[int, Array]]:
 
 
 def scaled_blocks(
-    rows: Source,
-    scale: Scale,
-    fill: Float[np.ndarray, " value"] | None,
-    dtype: torch.dtype,
-    sequential: bool = False,
+    check: Check, scale: Scale, fill: Float[np.ndarray, " value"], dtype: torch.dtype
 ) -> Iterator[Float[torch.Tensor, "row value"]]:
-    """Yield scaled rows in chunks, missing entries filled; no `fill` if there are none.
+    """Yield scaled rows piece by piece, each checked before, missing entries filled with `fill`.
 
-    If `sequential`, rows may have more or fewer steps than the scale, and are NaN after their ends.
+    Sequences may have more or fewer steps than the scale, and are NaN after their ends.
     """
+    rows = check.rows
     n_values = math.prod(rows.shape)
     if n_values != len(scale.centre):
-        scale = scale.repeated(n_values)
-        fill = None if fill is None else np.resize(fill, n_values)
-    for _, block in chunks(rows):
-        for _, piece in _pieces(block):
-            out, seen = scale.apply(piece, dtype), None
-            if fill is not None:
+        scale, fill = scale.repeated(n_values), np.resize(fill, n_values)
+    for start, block in chunks(rows):
+        for first, piece in _pieces(block):
+            holes, seen = check(start + first, piece), None
+            out = scale.apply(piece, dtype)
+            if holes:
                 out, seen = _filled(out, scale, fill)
-            yield ended(out, seen, rows.shape[0]) if sequential else out
+            yield ended(out, seen, rows.shape[0]) if check.sequential else out
 
 
 def ended(
