@@ -335,6 +335,23 @@ def test_adam_takes_the_steps_of_torch():
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_a_silent_weight_leaves_behind_is_no_burden(optimizer):
+    """Its moments vanish, instead of staying among the numbers that take long to compute with."""
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.ones(2, 1))
+    training = Training(optimizer=optimizer)
+    (player,) = players_of([Phase(list, [module.weight], ())], 2, training, 0.01)
+    for number in range(2000):
+        slopes = torch.tensor([1.0, float(number < 10)])
+        player.step([module.weight[:, 0] * slopes], rate=1.0)
+    moments = player.optimizer.state_dict()["state"].get(0, {})
+    for moment in (own for own in moments.values() if own.shape == (2,)):
+        assert moment[0] != 0
+        assert moment[1] == 0 or moment[1] > 1e-37
+    assert optimizer == "sgd" or "step" in moments
+
+
 def test_a_term_without_gradient_is_a_constant():
     module = nn.Linear(2, 1)
     before = module.weight.detach().clone()

@@ -34,19 +34,20 @@ class Adam:
         self.param_groups = [{"lr": lr, "weight_decay": weight_decay}]
         zeros = torch.zeros_like(self.flat)
         step = torch.zeros((), dtype=torch.float32, device=self.flat.device)
-        self.state = {"step": step, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+        moments = {"step": step, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+        self.state = {self.flat: moments}
 
     def step(self) -> None:
         """Take one step."""
-        (group,) = self.param_groups
-        self.state["step"] += 1
+        (group,), moments = self.param_groups, self.state[self.flat]
+        moments["step"] += 1
         torch._fused_adam_(
             [self.flat],
             [self.flat.grad],  # type: ignore[list-item]
-            [self.state["exp_avg"]],
-            [self.state["exp_avg_sq"]],
+            [moments["exp_avg"]],
+            [moments["exp_avg_sq"]],
             [],
-            [self.state["step"]],
+            [moments["step"]],
             lr=group["lr"],
             beta1=0.9,
             beta2=0.999,
@@ -58,9 +59,9 @@ class Adam:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, laid out as torch's optimisers do."""
-        return {"state": {0: self.state}, "param_groups": self.param_groups}
+        return {"state": {0: self.state[self.flat]}, "param_groups": self.param_groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a copy of a state."""
         for name, tensor in state["state"][0].items():
-            self.state[name] = tensor.detach().clone().to(self.flat.device)
+            self.state[self.flat][name] = tensor.detach().clone().to(self.flat.device)

@@ -17,6 +17,7 @@ from narrows.engine.repeated import Repeated
 from narrows.engine.training import OPTIMIZERS, Training
 from narrows.engine.workspace import Workspace
 
+_FLUSHED = 64  # steps after which moments near the smallest normal numbers are set to zero
 _FUSED = (Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
@@ -121,7 +122,25 @@ class Player:
             losses = self._summed(losses)
         self.set_rate(rate)
         self.optimizer.step()
+        if self.flat.device.type == "cpu":
+            self._flush()
         return losses
+
+    def _flush(self) -> None:
+        """Set moments to zero that are about to leave the normal numbers, now and then.
+
+        Where a gradient stays 0, as of a unit that is silent, they would shrink until rounding
+        holds them at some multiple of the smallest number, and computing with those takes many
+        times as long: a step took twice the time from the 700th on. What is set to zero is beneath
+        what a step can tell from it.
+        """
+        moments = self.optimizer.state.get(self.flat, {})
+        if not moments or int(moments["step"]) % _FLUSHED:
+            return
+        limit = 1e4 * torch.finfo(self.flat.dtype).tiny
+        for moment in moments.values():
+            if moment.shape == self.flat.shape:
+                torch.hardshrink(moment, limit, out=moment)
 
     def _differentiated(self, batch: Any) -> Found:
         terms = self.phase.terms(batch)
