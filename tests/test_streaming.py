@@ -5,6 +5,7 @@ import re
 import resource
 import threading
 import weakref
+from dataclasses import replace
 from itertools import chain, permutations
 
 import numpy as np
@@ -69,12 +70,16 @@ def numbered(n_rows, *, block=5, pool=17, weight=None, monkeypatch, starts=None)
     monkeypatch.setattr(streamed, "_FEWEST", 1)
     rows = Recorded(np.arange(n_rows, dtype=np.float32)[:, None], starts)
 
-    def read(start, stop):
-        x = torch.from_numpy(rows.read(start, stop).copy())
-        return Batch(x, x) if weight is None else Batch(x, x)[torch.from_numpy(weight[start:stop])]
+    def load(start, stop):
+        found = rows.read(start, stop).copy()
+        return found if weight is None else found[weight[start:stop]]
+
+    def make(loaded, place):
+        x = torch.from_numpy(loaded)
+        return Batch(x, x)
 
     blocks = blocks_of(rows, 4, None if weight is None else weight.astype(float))
-    return Streamed(read, blocks, 4), rows
+    return Streamed(load, make, blocks, 4), rows
 
 
 def numbers(batches):
@@ -169,27 +174,36 @@ def test_parts_in_which_all_was_observed_stand_beside_others():
     holes = torch.tensor([[True, False]])
     parts = [Batch(x[:1], x[:1]), Batch(x[1:2], x[1:2] + 1, observed=holes), Batch(x[2:], x[2:])]
     parts[2] = Batch(parts[2].x, parts[2].x)
-    found = joined(parts, torch.tensor([2, 0, 1]))
-    assert found.x.tolist() == x[[1, 2, 0]].tolist()
-    assert found.target.tolist() == [[3, 4], [4, 5], [0, 1]]
-    assert found.observed.tolist() == [[True, False], [True, True], [True, True]]
+    found = joined(parts, 3)
+    assert found.x.tolist() == x.tolist()
+    assert found.target.tolist() == [[0, 1], [3, 4], [4, 5]]
+    assert found.observed.tolist() == [[True, True], [True, False], [True, True]]
 
 
-def test_two_pools_are_in_memory(monkeypatch):
+def test_one_pool_and_the_blocks_of_two_are_in_memory(monkeypatch):
     rows, _ = numbered(2000, block=7, pool=100, monkeypatch=monkeypatch)
-    own, alive, places = Streamed._joined, weakref.WeakSet(), []
+    alive, most, places = weakref.WeakSet(), [], []
 
-    def counted(self, *arguments):
-        pool = own(self, *arguments)
-        alive.add(pool.x)
-        places.append(pool.x.data_ptr())
-        return pool
+    class Read:
+        def __init__(self, rows):
+            self.rows = rows
 
-    monkeypatch.setattr(Streamed, "_joined", counted)
-    for _ in rows.batches(30).shuffled(seeded()):
+    def load(start, stop):
+        found = Read(rows.load(start, stop))
+        alive.add(found)
+        most.append(len(alive))
+        return found
+
+    def make(loaded, place):
+        if place is not None:
+            places.append(place.data_ptr())
+        return rows.make(loaded.rows, place)
+
+    for _ in replace(rows, load=load, make=make).batches(30).shuffled(seeded()):
         pass
-    assert len(places) > 10
-    assert len({*places}) == 2
+    assert max(most) <= 2 * -(-100 // 7) + 1
+    assert len(places) > 200
+    assert max(places) - min(places) < 4 * 110
     assert not alive
 
 
@@ -209,8 +223,8 @@ def test_what_fails_in_the_thread_is_raised_where_rows_are_used():
         yield 1
         raise OSError("gone")
 
-    found = ahead(items())
-    assert next(found) == 1
+    found = ahead(items(), lambda item: 2 * item)
+    assert next(found) == 2
     with pytest.raises(OSError, match=r"^gone$"):
         next(found)
     assert not readers()
@@ -225,7 +239,7 @@ def same_order(self, generator, done=0):
     both = [rows.x] if rows.target is rows.x else [rows.x, rows.target]
     size = sum(each.element_size() * each.shape[1] for each in both)
     blocks = blocks_of(ArraySource(np.empty((len(rows), 1))), size)
-    read = Streamed(lambda start, stop: rows[start:stop], blocks, size)
+    read = Streamed(lambda start, stop: rows[start:stop], lambda own, place: own, blocks, size)
     return read.batches(self.batch_size).shuffled(generator, done)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from narrows._ranks import Share, share_of
@@ -62,6 +62,21 @@ class Batch:
         places = place[: len(rows)].tensors
         own = self.tensors.items()
         return Batch.of({n: torch.index_select(t, 0, rows, out=places[n]) for n, t in own})
+
+    def in_order(self, order: Int64[Tensor, " some"], size: int) -> "Generator[Batch, None, None]":
+        """Yield some of the rows, in an order, in batches of a size; the last may be smaller.
+
+        Each holds until the next one is asked for: rows are gathered where earlier ones lay, since
+        new memory takes longer to fetch than rows to copy.
+        """
+        if not len(order):
+            return
+        row_size = sum(math.prod(tensor.shape[1:]) for tensor in (self.x, self.target))
+        ahead = max(1, _GATHERED_VALUES // (row_size * size))
+        place = None
+        for rows in order.split(ahead * size):
+            place = self.gathered(rows, place)
+            yield from place.split(size)
 
     def split(self, n: int) -> "Iterator[Batch]":
         """Yield the rows n at a time, in order; the last may be fewer."""
@@ -159,18 +174,9 @@ class Batches:
         return self.rows.split(self.batch_size)
 
     def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Batch, None, None]:
-        """Yield batches of a new random order, after the first `done`.
+        """Return batches of a new random order, after the first `done`.
 
-        Each holds until the next one is asked for: rows are gathered where earlier ones lay, since
-        new memory takes longer to fetch than rows to copy.
+        Each holds until the next one is asked for.
         """
         order = torch.randperm(len(self.rows), generator=generator).to(self.rows.x.device)
-        order = order[done * self.batch_size :]
-        if not len(order):
-            return
-        row_size = sum(math.prod(tensor.shape[1:]) for tensor in (self.rows.x, self.rows.target))
-        ahead = max(1, _GATHERED_VALUES // (row_size * self.batch_size))
-        place = None
-        for rows in order.split(ahead * self.batch_size):
-            place = self.rows.gathered(rows, place)
-            yield from place.split(self.batch_size)
+        return self.rows.in_order(order[done * self.batch_size :], self.batch_size)

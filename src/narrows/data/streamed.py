@@ -4,12 +4,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
-from itertools import cycle
-from typing import TypeVar
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from narrows.data.batches import Batch
@@ -21,6 +21,7 @@ _BLOCK, _POOL, _SAMPLE = 2**22, 2**26, 2**24
 _FEWEST = 64  # blocks, where there are as many rows
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ class Streamed:
 
     Attributes
     ----------
-    read : callable
-        Maps the first row, and the one after the last, to a `Batch` of those between that count.
+    load : callable
+        Maps the first row, and the one after the last, to those between that count, as they lie.
+    make : callable
+        Maps what was loaded, and memory for their inputs (or None), to a `Batch`.
     blocks : Blocks
     row_bytes : int
         Size of a row when it is scaled.
@@ -116,7 +119,8 @@ class Streamed:
         Where batches are put.
     """
 
-    read: Callable[[int, int], Batch]
+    load: Callable[[int, int], Any]
+    make: Callable[[Any, Tensor | None], Batch]
     blocks: Blocks
     row_bytes: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -135,7 +139,7 @@ class Streamed:
 
     def applied(self, function: Callable[[Batch], Batch]) -> "Streamed":
         """Return what a function makes of the rows, anew whenever they are read."""
-        return replace(self, read=lambda start, stop: function(self.read(start, stop)))
+        return replace(self, make=lambda loaded, _: function(self.make(loaded, None)))
 
     def batches(self, batch_size: int) -> "StreamedBatches":
         """Return the rows in batches of a given size."""
@@ -144,7 +148,7 @@ class Streamed:
     def head(self, n_rows: int) -> Batch:
         """Return the first rows."""
         n_blocks = int(np.searchsorted(np.cumsum(self.blocks.size), n_rows)) + 1
-        return self._joined(self.blocks[np.arange(len(self.blocks.size))[:n_blocks]])[:n_rows]
+        return self._of(self.blocks[np.arange(len(self.blocks.size))[:n_blocks]])[:n_rows]
 
     def sample(self) -> Batch:
         """Return blocks from all over, of 16 MiB together; all rows where these are fewer."""
@@ -152,14 +156,15 @@ class Streamed:
         n_rows = max(1, _SAMPLE // self.row_bytes)
         n_taken = n_blocks if len(self) <= n_rows else max(1, n_rows * n_blocks // len(self))
         taken = np.linspace(0, n_blocks - 1, n_taken).round().astype(np.int64)
-        return self._joined(self.blocks[taken])
+        return self._of(self.blocks[taken])
 
     def pools(
         self, order: Int64[np.ndarray, " block"], seed: int | None = None, skip: int = 0
-    ) -> Iterator[Batch]:
+    ) -> "Generator[Pool, None, None]":
         """Yield the rows of blocks in an order, as many at a time as are shuffled together.
 
-        Each pool holds until the next but one is asked for, which takes its memory.
+        A thread loads the blocks of the next pool while the present one is trained on; each pool
+        takes the memory of the one before.
 
         Parameters
         ----------
@@ -172,25 +177,66 @@ class Streamed:
         sizes = self.blocks.size[order]
         first = (np.cumsum(sizes) - sizes) // self.pool_rows
         borders = np.unique(first, return_index=True)[1]
-        most = int(np.add.reduceat(sizes, borders).max())
-        rooms = cycle((Room(most), Room(most)))
-        for number, which in enumerate(np.split(order, borders[1:]), 1):
-            blocks = self.blocks[which]
-            if skip >= len(blocks):
-                skip -= len(blocks)
-                continue
-            rng = None if seed is None else np.random.default_rng([seed, number])
-            yield self._joined(blocks, rng, next(rooms))[skip:].to(self.device)
-            skip = 0
+        pools = [self.blocks[which] for which in np.split(order, borders[1:])]
+        ends = np.cumsum([len(pool) for pool in pools])
+        done = int(np.searchsorted(ends, skip, "right"))
+        pools, skip = pools[done:], skip - int(ends[done - 1] if done else 0)
+        room = Room(max(map(len, pools), default=0))
+        loaded = ((pool, [*self._loaded(pool)]) for pool in pools)
+        made = ahead(loaded, lambda own: self._made(*own, room).to(self.device))
+        with closing(made):
+            for number, rows in enumerate(made, done + 1):
+                if seed is None:
+                    yield Pool(rows[skip:])
+                else:
+                    places = np.random.default_rng([seed, number]).permutation(len(rows))
+                    yield Pool(rows, torch.from_numpy(places[skip:]).to(self.device))
+                skip = 0
 
-    def _joined(
-        self, blocks: Blocks, rng: np.random.Generator | None = None, room: "Room | None" = None
-    ) -> Batch:
-        """Return the rows of blocks, in their order or a random one."""
-        n_rows = len(blocks)
-        places = np.arange(n_rows) if rng is None else rng.permutation(n_rows)
-        parts = (self.read(*own) for own in blocks.ranges())
-        return joined(parts, torch.from_numpy(places), room)
+    def _loaded(self, blocks: Blocks) -> Iterator[Any]:
+        return (self.load(*own) for own in blocks.ranges())
+
+    def _of(self, blocks: Blocks) -> Batch:
+        return self._made(blocks, self._loaded(blocks))
+
+    def _made(self, blocks: Blocks, loaded: Iterable[Any], room: "Room | None" = None) -> Batch:
+        """Return the rows of blocks that are loaded, in their order."""
+        firsts = accumulate(blocks.size.tolist(), initial=0)
+        parts = (
+            self.make(own, None if room is None else room.place(first, int(size)))
+            for own, first, size in zip(loaded, firsts, blocks.size, strict=False)
+        )
+        return joined(parts, len(blocks), room)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows that are shuffled together.
+
+    Attributes
+    ----------
+    rows : Batch
+    order : Tensor of int, shape (row,), or None
+        Which are taken one after another; all of them, as they lie, if None.
+    """
+
+    rows: Batch
+    order: Int64[Tensor, " taken"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows if self.order is None else self.order)
+
+    def between(self, start: int, stop: int) -> Batch:
+        """Return copies of the rows from start to stop."""
+        if self.order is None:
+            return concatenated([self.rows[start:stop]])
+        return self.rows[self.order[start:stop]]
+
+    def split(self, start: int, stop: int, size: int) -> Iterator[Batch]:
+        """Yield the rows from start to stop in batches; each holds until the next is asked for."""
+        if self.order is None:
+            return self.rows[start:stop].split(size)
+        return self.rows.in_order(self.order[start:stop], size)
 
 
 @dataclass(frozen=True)
@@ -198,8 +244,8 @@ class StreamedBatches:
     """Rows that are read when they are needed, in batches of a given size.
 
     A shuffled epoch takes blocks in a random order, gathers some of them to a pool of 64 MiB, and
-    shuffles the rows of a pool; a thread reads the next pool while the present one is trained on.
-    Batches run on from pool to pool, so that the last of the epoch alone is short.
+    shuffles the rows of a pool. Batches run on from pool to pool, so that the last of the epoch
+    alone is short.
     """
 
     rows: Streamed
@@ -209,8 +255,7 @@ class StreamedBatches:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        order = np.arange(len(self.rows.blocks.size))
-        return cut(ahead(self.rows.pools(order)), self.batch_size)
+        return cut(self.rows.pools(np.arange(len(self.rows.blocks.size))), self.batch_size)
 
     def shuffled(self, generator: torch.Generator, done: int = 0) -> Generator[Batch, None, None]:
         """Yield batches of a new random order, after the first `done`.
@@ -221,46 +266,47 @@ class StreamedBatches:
         unit = self.rows.blocks.unit
         rank = np.random.default_rng([seed, 0]).permutation(int(unit.max()) + 1)
         order = np.argsort(rank[unit], kind="stable")
-        pools = self.rows.pools(order, seed, skip=done * self.batch_size)
-        return cut(ahead(pools), self.batch_size)
+        return cut(self.rows.pools(order, seed, skip=done * self.batch_size), self.batch_size)
 
 
-def ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """Yield items; a thread makes the next one while the present one is used.
+def ahead(items: Iterator[T], function: Callable[[T], U]) -> Generator[U, None, None]:
+    """Yield what a function makes of items; a thread gets the next one while one is used.
 
-    What fails there is raised here. The thread ends with the iterator; it computes by itself, since
-    threads of its own would wait for cores that the training has.
+    It waits while the function computes, whose threads would wait for the core that it takes, and
+    computes by itself. Items hold until the next one is there, which so does not take its memory
+    from the system. What fails in the thread is raised here; it ends with the iterator.
     """
     with ThreadPoolExecutor(1, "narrows-reading", torch.set_num_threads, (1,)) as reader:
         waiting = reader.submit(next, items, None)
         while (item := waiting.result()) is not None:
+            made = function(item)
             waiting = reader.submit(next, items, None)
-            yield item
+            yield made
 
 
-def cut(pools: Generator[Batch, None, None], size: int) -> Generator[Batch, None, None]:
+def cut(pools: Generator[Pool, None, None], size: int) -> Generator[Batch, None, None]:
     """Yield the rows of pools in batches of a size, which run on from pool to pool."""
     rest: Batch | None = None
     with closing(pools):
         for pool in pools:
             first = 0
             if rest is not None:
-                first = size - len(rest)
-                rest = concatenated([rest, pool[:first]])
+                first = min(size - len(rest), len(pool))
+                rest = concatenated([rest, pool.between(0, first)])
                 if len(rest) < size:
                     continue
                 yield rest
-            last = max(first, len(pool) - (len(pool) - first) % size)
-            for start in range(first, last, size):
-                yield pool[start : start + size]
-            rest = concatenated([pool[last:]]) if last < len(pool) else None
+            last = len(pool) - (len(pool) - first) % size
+            if first < last:
+                yield from pool.split(first, last, size)
+            rest = pool.between(last, len(pool)) if last < len(pool) else None
         if rest is not None:
             yield rest
 
 
 def concatenated(parts: list[Batch]) -> Batch:
     """Return copies of rows, one batch after the other."""
-    return joined(parts, torch.arange(sum(map(len, parts))))
+    return joined(parts, sum(map(len, parts)))
 
 
 @dataclass
@@ -270,6 +316,10 @@ class Room:
     n_rows: int
     memory: Tensor | None = None
 
+    def place(self, first: int, n: int) -> Tensor | None:
+        """Return the place of n rows, from the first on, once it is known what they are like."""
+        return None if self.memory is None else self.memory[first : first + n]
+
     def of(self, like: Tensor, n: int) -> Tensor:
         """Return room for n rows like others."""
         if self.memory is None:
@@ -277,28 +327,29 @@ class Room:
         return self.memory[:n]
 
 
-def joined(parts: Iterable[Batch], places: Int[Tensor, " row"], room: Room | None = None) -> Batch:
-    """Return the rows of batches in one, the i-th of all at the i-th of the places.
+def joined(parts: Iterable[Batch], n_rows: int, room: Room | None = None) -> Batch:
+    """Return the rows of batches in one, so many together.
 
     A part in which all was observed, or in which the input is its own target, may stand beside
-    others. Inputs are written into the room, if there is one.
+    others. Inputs are written into the room, if there is one, unless they are there already.
     """
     columns: dict[str, Tensor] = {}
     first = 0
     for part in parts:
-        own = part.tensors
-        where = places[first : first + len(part)].to(part.x.device)
+        own, last = part.tensors, first + len(part)
         if "target" in columns:
             own["target"] = part.target
         elif "target" in own and first:
             columns["target"] = columns["x"].clone()
         if room is not None:
-            columns.setdefault("x", room.of(part.x, len(places)))
+            columns.setdefault("x", room.of(part.x, n_rows))
         for name, values in own.items():
             if name not in columns:
-                columns[name] = values.new_ones(len(places), *values.shape[1:])
-            columns[name].index_copy_(0, where, values)
-        first += len(part)
+                columns[name] = values.new_ones(n_rows, *values.shape[1:])
+            place = columns[name][first:last]
+            if place.data_ptr() != values.data_ptr():
+                place.copy_(values)
+        first = last
     return Batch.of(columns)
 
 

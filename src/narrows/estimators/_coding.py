@@ -391,7 +391,12 @@ class Coding(TransformerMixin, ABC):
         weight: Array | None,
         index: Array | None,
         dtype: torch.dtype,
+        place: torch.Tensor | None = None,
     ) -> Batch:
+        """Return rows as the model sees them: some of them, if an index is given.
+
+        Inputs may be written into a place for them, if there is one.
+        """
         rows, targets, condition = given
         if index is not None and len(index) < len(rows):
             same = targets is rows
@@ -399,7 +404,7 @@ class Coding(TransformerMixin, ABC):
             targets = rows if same else Rows(targets, index)
             weight = None if weight is None else weight[index]
             condition = None if condition is None else condition[torch.from_numpy(index)]
-        x, seen = _rows.scaled(rows, self._input_scale, self._input_mean, dtype)
+        x, seen = _rows.scaled(rows, self._input_scale, self._input_mean, dtype, place)
         if targets is rows and self._target_scale is self._input_scale:
             target, observed = x, seen
         else:
@@ -414,17 +419,12 @@ class Coding(TransformerMixin, ABC):
         """Return some rows as the model sees them: all at once, or block by block."""
         if not isinstance(part, Blocks):
             return self._batch(given, weight, part, dtype)
-        read = partial(self._block, given, weight, dtype)
-        return Streamed(read, part, _streaming.row_bytes(given, dtype))
+        load = partial(_streaming.loaded, given, weight)
 
-    def _block(
-        self, given: _rows.Given, weight: Array | None, dtype: torch.dtype, start: int, stop: int
-    ) -> Batch:
-        """Return the rows from start to stop that have a weight."""
-        index = np.arange(start, stop)
-        if weight is not None:
-            index = index[weight[start:stop] > 0]
-        return self._batch(given, weight, index, dtype)
+        def make(loaded: _streaming.Loaded, place: torch.Tensor | None) -> Batch:
+            return self._batch(*loaded, None, dtype, place)
+
+        return Streamed(load, make, part, _streaming.row_bytes(given, dtype))
 
     def _to_data(self, outputs: torch.Tensor) -> Array:
         means = self._model.blueprint.likelihood.link(outputs)

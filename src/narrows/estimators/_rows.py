@@ -236,14 +236,23 @@ def check_finite(
 
 
 def scaled(
-    rows: Source, scale: Scale, fill: Float[np.ndarray, " value"], dtype: torch.dtype
+    rows: Source,
+    scale: Scale,
+    fill: Float[np.ndarray, " value"],
+    dtype: torch.dtype,
+    place: Float[torch.Tensor, "row value"] | None = None,
 ) -> tuple[Float[torch.Tensor, "row value"], Bool[torch.Tensor, "row value"] | None]:
-    """Return scaled rows, missing entries filled with `fill`, and which were observed."""
-    out = torch.empty(len(rows), len(scale.centre), dtype=dtype)
+    """Return scaled rows, missing entries filled with `fill`, and which were observed.
+
+    They are in the place, if one is given and none are missing.
+    """
+    out = torch.empty(len(rows), len(scale.centre), dtype=dtype) if place is None else place
+    whole = True
     for start, block in chunks(rows):
         for first, piece in _pieces(block):
-            scale.apply_into(out[start + first :][: len(piece)], piece)
-    return _filled(out, scale, fill)
+            own = scale.apply_into(out[start + first :][: len(piece)], piece)
+            whole &= not math.isnan(own.sum().item())
+    return (out, None) if whole else _filled(out, scale, fill)
 
 
 def _pieces(block: Array) -> Iterator[tuple[int, Array]]:
@@ -288,8 +297,8 @@ def ended(
 def _filled(
     out: torch.Tensor, scale: Scale, fill: Array
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    missing = out.isnan() if out.sum().isnan() else None
-    if missing is None or not missing.any():
+    missing = out.isnan()
+    if not missing.any():
         return out, None
     filling = torch.as_tensor((fill - scale.centre) / scale.width, dtype=out.dtype)
     return torch.where(missing, filling, out), ~missing

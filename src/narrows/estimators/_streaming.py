@@ -1,15 +1,16 @@
 """Whether rows are read into memory for a fit or streamed, and which of them train."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from narrows import _ranks
 from narrows._types import Array
+from narrows.data.arrays import ArraySource
 from narrows.data.memory import capacity
-from narrows.data.protocol import in_memory
+from narrows.data.protocol import Source, in_memory
 from narrows.data.streamed import Blocks, blocks_of
 from narrows.engine.training import Training
 from narrows.estimators import _rows
@@ -33,6 +34,27 @@ def streams(given: _rows.Given, training: Training, dtype: torch.dtype) -> bool:
         return False
     n_bytes = len(given.rows) * row_bytes(given, dtype) * _ranks.n_local()
     return _ranks.from_first(lambda: n_bytes > _SHARE * capacity())
+
+
+class Loaded(NamedTuple):
+    """Rows that were read, as they lie, and their weights."""
+
+    given: _rows.Given
+    weight: Array | None
+
+
+def loaded(given: _rows.Given, weight: Array | None, start: int, stop: int) -> Loaded:
+    """Read the rows from start to stop that have a weight."""
+    own = None if weight is None else weight[start:stop]
+    counts = slice(None) if own is None else own > 0
+
+    def read(rows: Source) -> Source:
+        return ArraySource(rows.read(start, stop)[counts], rows.names)
+
+    inputs = read(given.rows)
+    targets = inputs if given.targets is given.rows else read(given.targets)
+    condition = None if given.condition is None else given.condition[start:stop][counts]
+    return Loaded(_rows.Given(inputs, targets, condition), None if own is None else own[counts])
 
 
 def part_of(
