@@ -215,6 +215,22 @@ def test_a_run_that_begins_anew_replaces_its_lines():
     assert [line["event"] for line in lines()] == ["start", "epoch", "end"]
 
 
+def test_a_folder_that_goes_away_leaves_the_fit(monkeypatch):
+    def gone(*_, **__):
+        raise OSError(116, "Stale file handle")
+
+    def lose(epoch):
+        monkeypatch.setattr(log, "open", gone, raising=False)
+        monkeypatch.setattr(Path, "stat", gone)
+
+    model = Autoencoder(**quick(max_epochs=3, callbacks=[JsonLog("run.jsonl"), lose]))
+    message = "Cannot write 'run.jsonl': stale file handle. Training goes on without this log."
+    with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
+        model.fit(table())
+    monkeypatch.undo()
+    assert len(model.history_["train_loss"]) == 3
+
+
 def test_what_is_no_log_stays():
     Path("run.jsonl").write_text("[1]\nsome text\n" + "[" * 10**5 + "\n")
     logged().fit(table())

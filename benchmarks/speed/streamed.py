@@ -107,8 +107,8 @@ def main():
     widths = "-".join(map(str, CASE.widths))
     notes = (
         f"{widths} {CASE.activation}, batch {CASE.batch_size}, "
-        f"float32; {arguments.memory:g} GiB in memory, {arguments.streamed:g} GiB streamed. The "
-        f"mean over {n} steps after {WARM}, which stand for an epoch; no linear path, random "
+        f"rows in float32, precision as it comes; {arguments.memory:g} GiB in memory, "
+        f"{arguments.streamed:g} GiB streamed. The mean over {n} steps after {WARM}, which stand for an epoch; no linear path, random "
         "start. Both fits pass over their file once before the first step, for the scaling.",
         f"The streamed fit runs under a limit of {cap:g} GiB on its private writable memory "
         "(RLIMIT_DATA, which the system enforces: what goes beyond fails). Peak memory is what is "

@@ -124,14 +124,15 @@ def _usage(error: Any) -> str:
     path = error.ctx.command_path if error.ctx else "narrows"
     if not hasattr(error, "possibilities"):
         return f"{error.format_message().rstrip('.')}. See {path} --help."
-    name, own = error.option_name, _options(error.ctx.command)
-    if error.ctx.info_name != "fit" and name in _options(Commands().get_command(error.ctx, "fit")):
+    name, own = error.option_name, _options(error.ctx.command, error.ctx)
+    fit = Commands().get_command(error.ctx, "fit")
+    if error.ctx.info_name != "fit" and name in _options(fit, error.ctx):
         return f"There is no option {name!r} of {path}. It is one of narrows fit."
     return f"There is no option {name!r}.{nearest(name, own) or f' See {path} --help.'}"
 
 
-def _options(command: Any) -> list[str]:
-    return [name for param in command.params for name in param.opts]
+def _options(command: Any, ctx: Any) -> list[str]:
+    return [name for param in command.get_params(ctx) for name in param.opts]
 
 
 app = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)

@@ -272,11 +272,11 @@ class StreamedBatches:
 def ahead(items: Iterator[T], function: Callable[[T], U]) -> Generator[U, None, None]:
     """Yield what a function makes of items; a thread gets the next one while one is used.
 
-    It waits while the function computes, whose threads would wait for the core that it takes, and
-    computes by itself. Items hold until the next one is there, which so does not take its memory
-    from the system. What fails in the thread is raised here; it ends with the iterator.
+    It waits while the function computes, whose threads would wait for the core that it takes. Items
+    hold until the next one is there, which so does not take its memory from the system. What fails
+    in the thread is raised here; it ends with the iterator.
     """
-    with ThreadPoolExecutor(1, "narrows-reading", torch.set_num_threads, (1,)) as reader:
+    with ThreadPoolExecutor(1, "narrows-reading") as reader:
         waiting = reader.submit(next, items, None)
         while (item := waiting.result()) is not None:
             made = function(item)

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -82,7 +81,9 @@ def stopped(epoch: Epoch, callbacks: Sequence[Callable[[Epoch], str | None]]) ->
             if isinstance(answer, str) and answer == "stop":
                 stop = True
             elif answer is not None:
-                text = f"A callback returned {reprlib.repr(answer)}, and training goes on."
+                known = isinstance(answer, str | bool)
+                said = repr(answer) if known else f"an object of type {type(answer).__name__}"
+                text = f"A callback returned {said}, and training goes on."
                 warn(f"{text} Return 'stop' to end it, else None.")
         return stop
 

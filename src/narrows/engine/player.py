@@ -135,7 +135,7 @@ class Player:
         what a step can tell from it.
         """
         moments = self.optimizer.state.get(self.flat, {})
-        if not moments or int(moments["step"]) % _FLUSHED:
+        if "step" not in moments or int(moments["step"]) % _FLUSHED:
             return
         limit = 1e4 * torch.finfo(self.flat.dtype).tiny
         for moment in moments.values():

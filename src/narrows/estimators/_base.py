@@ -262,9 +262,9 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         own = self._input_scale if targets is rows else settings.target_of(outputs, targets.shape)
         self._target_scale = own if same else own.only(scaled)
         if source is None:
-            _guards.refuse_range("X", rows, inputs, self._input_scale, settings.dtype)
+            _guards.refuse_range("X", rows, inputs, self._input_scale, settings)
         if targets is not rows:
-            _guards.refuse_range("target", targets, outputs, self._target_scale, settings.dtype)
+            _guards.refuse_range("target", targets, outputs, self._target_scale, settings)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean
         if source is not None:
             self._input_scale, self._input_mean = source._input_scale, source._input_mean

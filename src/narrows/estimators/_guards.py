@@ -18,6 +18,7 @@ from narrows.data.source import Source
 from narrows.engine.loop import History
 from narrows.engine.saver import one_fit
 from narrows.estimators import _rows
+from narrows.estimators._checks import Checked
 from narrows.model import Model
 from narrows.nn.code import Layout
 from narrows.nn.scale import Moments, Scale
@@ -25,7 +26,7 @@ from narrows.nn.scale import Moments, Scale
 # Nats of divergence below which a component says nothing; share of codes and draws told apart, and
 # energy coefficient of the two, above which codes do not follow their prior
 _COLLAPSED, _TOLD_APART, _APART = 0.01, 0.95, 0.2
-_SUMMED = 1e4  # by how much a sum of squares may exceed the root of what can be held
+_SUMMED = 1e4  # the root of how many of the largest squares may be summed
 _FEWEST, _MOST = 50, 2000
 _AGAINST_COLLAPSE = "Write a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'."
 
@@ -62,14 +63,15 @@ def refuse_holes(rows: Source, estimator: Any) -> None:
 
 
 def refuse_range(
-    name: str, rows: Source, moments: Moments, scale: Scale, dtype: torch.dtype
+    name: str, rows: Source, moments: Moments, scale: Scale, settings: Checked
 ) -> None:
     """Raise ValueError for features whose squares, scaled, are beyond the network's numbers."""
+    dtype, remedy = settings.dtype, ", or write scale='auto'." if settings.scale == "none" else "."
     seen, largest = moments.weight > 0, torch.finfo(dtype).max ** 0.5 / _SUMMED
     ends = np.where(seen, [moments.low, moments.high], 0)
     with np.errstate(over="ignore", invalid="ignore"):
         reach = np.abs((ends - scale.centre) / scale.width).max(0)
-        held = np.isfinite(moments.variance) & (reach <= largest)
+        held = np.isfinite(moments.variance) & np.isfinite(scale.width) & (reach <= largest)
     if held[seen].all():
         return
     first = int(np.flatnonzero(seen & ~held)[0])
@@ -77,7 +79,7 @@ def refuse_range(
     size = f"{np.abs(ends[:, first]).max():.0e}"
     raise ValueError(
         f"{name} is too large for the squares that training sums: feature {feature} reaches "
-        f"{size}. Divide it by {size}" + (", or write scale='auto'." if scale.trivial else ".")
+        f"{size}. Divide it by {size}{remedy}"
     )
 
 

@@ -44,17 +44,27 @@ class Loaded(NamedTuple):
 
 
 def loaded(given: _rows.Given, weight: Array | None, start: int, stop: int) -> Loaded:
-    """Read the rows from start to stop that have a weight."""
+    """Read the rows from start to stop that have a weight, into memory of their own.
+
+    A view would come from the disk only when it is used, or hold all that was decoded with it.
+    """
     own = None if weight is None else weight[start:stop]
-    counts = slice(None) if own is None else own > 0
 
     def read(rows: Source) -> Source:
-        return ArraySource(rows.read(start, stop)[counts], rows.names)
+        block = rows.read(start, stop)
+        if own is not None:
+            block = block[own > 0]
+        elif block.base is not None and not in_memory(rows):
+            block = block.copy()
+        return ArraySource(block, rows.names)
 
     inputs = read(given.rows)
     targets = inputs if given.targets is given.rows else read(given.targets)
-    condition = None if given.condition is None else given.condition[start:stop][counts]
-    return Loaded(_rows.Given(inputs, targets, condition), None if own is None else own[counts])
+    known = None if given.condition is None else given.condition[start:stop]
+    if own is None:
+        return Loaded(_rows.Given(inputs, targets, known), None)
+    known = None if known is None else known[own > 0]
+    return Loaded(_rows.Given(inputs, targets, known), own[own > 0])
 
 
 def part_of(

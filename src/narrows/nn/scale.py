@@ -86,8 +86,14 @@ class Scale:
 
     @cached_property
     def _wide(self) -> bool:
-        """Whether rows need double precision."""
-        return self._single is None or bool((np.abs(self.centre) > _FAR * self.width).any())
+        """Whether rows need double precision.
+
+        Constant values, whose width is 1, do if single precision misses them.
+        """
+        if self._single is None:
+            return True
+        far, missed = np.abs(self.centre) > _FAR * self.width, self._single[1].numpy()
+        return bool((far & ((self.width != 1) | (missed != 0))).any())
 
     @cached_property
     def _single(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
@@ -178,7 +184,7 @@ def _sums(rows: Array, w: Array | None) -> tuple[Array, Array, Array, Array, Arr
         squares = np.square(rows - mean).sum(0)
         return np.full_like(total, len(rows)), mean, squares, rows.min(0), rows.max(0)
     w = np.ones((len(rows), 1)) if w is None else w
-    seen = np.isfinite(rows)
+    seen = np.isfinite(rows) & (w > 0)
     mass = (w * seen).sum(0)
     mean = (w * np.where(seen, rows, 0)).sum(0) / np.where(mass > 0, mass, 1)
     squares = (w * np.where(seen, rows - mean, 0) ** 2).sum(0)
