@@ -579,7 +579,8 @@ MISTAKES = [
     ),
     (
         ["score", "m.safetensors", "X.csv", "--missing", "ignore"],
-        "There is no option '--missing' of narrows score. It is one of narrows fit.",
+        "There is no option '--missing' of narrows score. It is one of narrows fit, for a "
+        "new model.",
     ),
     ([*FIT, "--n-components", "two"], "--n-components takes a whole number, not 'two'."),
     ([*FIT, "--n-components", "0"], "--n-components 0 must be a whole number, at least 1."),

@@ -545,6 +545,17 @@ def test_data_without_variation_are_explained():
     np.testing.assert_array_equal(model.fve(rows), 1)
 
 
+def test_features_that_are_never_seen_are_named():
+    rows = X.copy()
+    rows[:, 4] = np.nan
+    with warns(
+        "1 of 6 features are missing in all rows, the first is 4; "
+        "they carry no information and are taken as 0."
+    ):
+        model = ranked(missing="ignore").fit(rows)
+    assert np.isfinite(model.transform(rows)).all()
+
+
 def test_features_whose_squares_vanish_are_constant():
     rows = X * [1, 1, 1, 1e-170, 1, 1]
     with warns(

@@ -108,8 +108,9 @@ def main():
     notes = (
         f"{widths} {CASE.activation}, batch {CASE.batch_size}, "
         f"rows in float32, precision as it comes; {arguments.memory:g} GiB in memory, "
-        f"{arguments.streamed:g} GiB streamed. The mean over {n} steps after {WARM}, which stand for an epoch; no linear path, random "
-        "start. Both fits pass over their file once before the first step, for the scaling.",
+        f"{arguments.streamed:g} GiB streamed. The mean over {n} steps after {WARM}, which stand "
+        "for an epoch; no linear path, random start. Both fits pass over their file once before "
+        "the first step, for the scaling.",
         f"The streamed fit runs under a limit of {cap:g} GiB on its private writable memory "
         "(RLIMIT_DATA, which the system enforces: what goes beyond fails). Peak memory is what is "
         "resident, shared libraries included. Before each program the system is told to forget "

@@ -127,7 +127,7 @@ def _usage(error: Any) -> str:
     name, own = error.option_name, _options(error.ctx.command, error.ctx)
     fit = Commands().get_command(error.ctx, "fit")
     if error.ctx.info_name != "fit" and name in _options(fit, error.ctx):
-        return f"There is no option {name!r} of {path}. It is one of narrows fit."
+        return f"There is no option {name!r} of {path}. It is one of narrows fit, for a new model."
     return f"There is no option {name!r}.{nearest(name, own) or f' See {path} --help.'}"
 
 

@@ -96,9 +96,9 @@ class JsonLog(Watcher):
             with open(self.path, "ab", buffering=0) as stream:
                 _append(stream, line.encode(errors="backslashreplace"))
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            if isinstance(error, FileNotFoundError):
-                reason = f"the folder '{Path(self.path).parent}' does not exist"
+            reason, folder = (error.strerror or str(error)).lower(), os.path.dirname(self.path)
+            if isinstance(error, FileNotFoundError) and not os.path.isdir(folder or "."):
+                reason = f"the folder '{os.fspath(folder)}' does not exist"
             text = f"Cannot write '{os.fspath(self.path)}': {reason}."
             if first:
                 raise OSError(f"{text} Write JsonLog('run.jsonl'), say.") from error

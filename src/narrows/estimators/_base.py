@@ -255,7 +255,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             agree_on_moments(outputs.mean, outputs.variance)
         agree_on_moments(inputs.mean, inputs.variance)
         if source is None:
-            _guards.warn_constant(inputs.constant, rows, pool)
+            _guards.warn_constant(inputs, rows, pool)
         self._input_scale = settings.scale_of(inputs, rows.shape)
         scaled = likelihood.scales_target
         same = targets is rows and bool(np.all(scaled))

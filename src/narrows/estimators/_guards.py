@@ -83,19 +83,19 @@ def refuse_range(
     )
 
 
-def warn_constant(constant: Array, rows: Source, sequential: bool = False) -> None:
-    """Warn of features that do not vary, naming the first; of sequences once for all steps."""
-    if sequential:
-        constant = constant[: math.prod(rows.shape[1:])]
-    count = int(constant.sum())
-    if not count:
-        return
-    first = int(np.flatnonzero(constant)[0])
-    name = repr(rows.names[first]) if rows.names else str(first)
-    warn(
-        f"{count} of {len(constant)} features are constant, the first is {name}; "
-        "they carry no information and are only centred.",
-    )
+def warn_constant(moments: Moments, rows: Source, sequential: bool = False) -> None:
+    """Warn of features that do not vary or are never seen; of sequences once for all steps."""
+    absent = moments.weight == 0
+    for which, what, so in (
+        (moments.constant & ~absent, "constant", "carry no information and are only centred"),
+        (absent, "missing in all rows", "carry no information and are taken as 0"),
+    ):
+        own = which[: math.prod(rows.shape[1:])] if sequential else which
+        if own.any():
+            first = int(np.flatnonzero(own)[0])
+            name = repr(rows.names[first]) if rows.names else str(first)
+            count = f"{int(own.sum())} of {len(own)} features are {what}"
+            warn(f"{count}, the first is {name}; they {so}.")
 
 
 def warn_collapse(model: Model, rows: Batch, remedy: str = _AGAINST_COLLAPSE) -> None:
