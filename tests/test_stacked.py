@@ -17,6 +17,7 @@ import narrows
 from helpers import quick, table
 from narrows import (
     Autoencoder,
+    Checkpoint,
     Convolutional,
     Dense,
     Plain,
@@ -156,6 +157,32 @@ def test_a_dense_layer_is_contractive_in_closed_form(settings, closed):
     layer = model.encoding(torch.device("cpu")).layer
     assert (layer is not None) == closed
     assert layer is None or torch.equal(layer, model.encoder.weights[0])
+
+
+def test_ctrl_c_among_the_layers_ends_the_fit(tmp_path):
+    """A checkpoint brings it back; once the whole is trained, its best weights are kept."""
+
+    def stack(interrupted_at, **training):
+        def press(epoch):
+            seen.append(epoch.n_epochs)
+            if len(seen) == interrupted_at:
+                raise KeyboardInterrupt
+
+        seen = []
+        settings = {"layer_epochs": 3, "max_epochs": 4, "callbacks": [press]}
+        return StackedAutoencoder(2, **quick(**settings, **training)), seen
+
+    X, safe = table(), Checkpoint(tmp_path, epochs=1)
+    model, seen = stack(5, checkpoint=safe)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert seen == [3] * 5  # in the second layer
+    assert not hasattr(model, "n_iter_")
+    whole, again = (stack(None, **own)[0].fit(X) for own in ({}, {"checkpoint": safe}))
+    np.testing.assert_array_equal(again.transform(X), whole.transform(X))
+    late, _ = stack(len(whole.phases_) * 3 + 1)
+    with pytest.warns(UserWarning, match="^Training was interrupted after 1 epoch; the best"):
+        assert late.fit(X).transform(X).shape == (200, 2)
 
 
 def test_initialisations_have_the_spread_of_their_sources():

@@ -81,6 +81,7 @@ def fit(
     noise: Sequence[torch.Generator] = (),
     identity: Mapping[str, Any] = MappingProxyType({}),
     callbacks: Sequence[Callable[[Epoch], str | None]] = (),
+    is_part: bool = False,
 ) -> History:
     """Train the restarts of a model and leave each with its best weights, or its last.
 
@@ -88,7 +89,9 @@ def fit(
     itself returns. A restart whose loss becomes NaN or infinite stops learning, with a warning; if
     all do, the run ends and the history says why. Patience counts from when the model has settled.
     Batches are ordered by `generator`; all else that training draws comes from `noise`. Where
-    checkpoints are kept, `identity` holds the settings that tell this training from others.
+    checkpoints are kept, `identity` holds the settings that tell this training from others. Ctrl-C
+    ends the training with the weights so far; that of a part, which is of no use by itself, it
+    ends with KeyboardInterrupt.
     """
     own = {"max_epochs": max_epochs, "learning_rate": learning_rate, "training": settings.decisive}
     told = {**own, **identity}
@@ -120,6 +123,8 @@ def fit(
                 if stop:
                     break
     except KeyboardInterrupt:
+        if is_part:
+            raise
         epochs = "1 epoch" if run.n_epochs == 1 else f"{run.n_epochs} epochs"
         warn(
             f"Training was interrupted after {epochs}; "

@@ -51,7 +51,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of an estimator, resolved."""
+    """The settings of an estimator, resolved.
+
+    What is trained may be a part of a whole, of no use without the rest.
+    """
 
     blueprint: Blueprint
     disturbance: Disturbance | None
@@ -60,6 +63,7 @@ class Recipe:
     batch_size: int
     max_epochs: int
     verbose: int
+    is_part: bool = False
 
 
 def evaluated_at_once(model: Model) -> int:
@@ -206,6 +210,7 @@ def train(
                 **_order(task.train),
             },
             callbacks=[*recipe.training.callbacks, *watching],
+            is_part=recipe.is_part,
         )
 
 

@@ -156,6 +156,7 @@ class LayerWise:
             disturbance=self.disturbance,
             max_epochs=self.max_epochs,
             learning_rate=self.learning_rate,
+            is_part=True,
         )
 
 
