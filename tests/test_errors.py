@@ -556,11 +556,33 @@ def test_features_that_are_never_seen_are_named():
     assert np.isfinite(model.transform(rows)).all()
 
 
-def test_features_whose_squares_vanish_are_constant():
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda rows: 1e-25 * np.sign(rows),
+            "X is too small for the squares that training sums: it reaches 1e-25. "
+            "Write scale='auto'.",
+        ),
+        (
+            lambda rows: rows + np.array([0, 3e9, 0, 0, 0, 0]),
+            "X lies too far from zero: feature 1 reaches 3e+09, where float32 cannot tell its "
+            "values apart. Write scale='auto'.",
+        ),
+    ],
+)
+def test_rows_that_single_precision_cannot_tell_apart_have_to_be_scaled(change, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        ranked(scale="none").fit(change(X))
+    double = ranked(scale="none", training=Training(precision="float64", patience=None))
+    assert double.fit(change(X)).score(change(X)) < 1
+    assert ranked().fit(change(X)).score(change(X)) > 0.3
+
+
+def test_features_whose_squares_vanish_are_taken_as_constant():
     rows = X * [1, 1, 1, 1e-170, 1, 1]
     with warns(
-        "1 of 6 features are constant, the first is 3; "
-        "they carry no information and are only centred."
+        "1 of 6 features are too small to be squared, the first is 3; they are taken as constant."
     ):
         assert 0 < ranked().fit(rows).score(rows) < 1
 

@@ -261,6 +261,8 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
         same = targets is rows and bool(np.all(scaled))
         own = self._input_scale if targets is rows else settings.target_of(outputs, targets.shape)
         self._target_scale = own if same else own.only(scaled)
+        if settings.scale == "none":
+            _guards.refuse_unscaled("X", rows, inputs, settings.dtype)
         if source is None:
             _guards.refuse_range("X", rows, inputs, self._input_scale, settings)
         if targets is not rows:

@@ -26,6 +26,7 @@ from narrows.nn.scale import Moments, Scale
 # Nats of divergence below which a component says nothing; share of codes and draws told apart, and
 # energy coefficient of the two, above which codes do not follow their prior
 _COLLAPSED, _TOLD_APART, _APART = 0.01, 0.95, 0.2
+_BLURRED = 0.1  # share of a width that rounding may be
 _SUMMED = 1e4  # the root of how many of the largest squares may be summed
 _FEWEST, _MOST = 50, 2000
 _AGAINST_COLLAPSE = "Write a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'."
@@ -83,12 +84,35 @@ def refuse_range(
     )
 
 
+def refuse_unscaled(name: str, rows: Source, moments: Moments, dtype: torch.dtype) -> None:
+    """Raise ValueError for rows, not to be scaled, that the network's numbers cannot tell apart.
+
+    Their squares vanish, or they lie so far from zero that rounding is a part of their width.
+    """
+    kind, seen = torch.finfo(dtype), moments.weight > 0
+    size = np.where(seen, np.maximum(np.abs(moments.low), np.abs(moments.high)), 0)
+    if 0 < size.max() < 10 * kind.tiny**0.5:
+        raise ValueError(
+            f"{name} is too small for the squares that training sums: it reaches "
+            f"{size.max():.0e}. Write scale='auto'."
+        )
+    blurred = size * kind.eps > _BLURRED * np.sqrt(moments.variance)
+    if (bad := blurred & seen & ~moments.constant).any():
+        first = int(np.flatnonzero(bad)[0])
+        feature = repr(rows.names[first % len(rows.names)]) if rows.names else first
+        raise ValueError(
+            f"{name} lies too far from zero: feature {feature} reaches {size[first]:.0e}, where "
+            f"{kind.dtype} cannot tell its values apart. Write scale='auto'."
+        )
+
+
 def warn_constant(moments: Moments, rows: Source, sequential: bool = False) -> None:
     """Warn of features that do not vary or are never seen; of sequences once for all steps."""
-    absent = moments.weight == 0
+    absent, varied = moments.weight == 0, moments.high > moments.low
     for which, what, so in (
-        (moments.constant & ~absent, "constant", "carry no information and are only centred"),
+        (~varied & ~absent, "constant", "carry no information and are only centred"),
         (absent, "missing in all rows", "carry no information and are taken as 0"),
+        (varied & moments.constant, "too small to be squared", "are taken as constant"),
     ):
         own = which[: math.prod(rows.shape[1:])] if sequential else which
         if own.any():
