@@ -63,7 +63,7 @@ class Source(Protocol):
         """Return the number of rows."""
 
     def read(self, start: int, stop: int) -> Shaped[np.ndarray, "row ..."]:
-        """Return rows start to stop - 1, which hold whatever is read later.
+        """Return rows start to stop - 1, which stay as they are, whatever is read later.
 
         It may be a view, so do not write into it.
         """

@@ -75,8 +75,7 @@ def refuse_range(
         held = np.isfinite(moments.variance) & np.isfinite(scale.width) & (reach <= largest)
     if held[seen].all():
         return
-    first = int(np.flatnonzero(seen & ~held)[0])
-    feature = repr(rows.names[first % len(rows.names)]) if rows.names else first
+    first, feature = _first(seen & ~held, rows)
     size = f"{np.abs(ends[:, first]).max():.0e}"
     raise ValueError(
         f"{name} is too large for the squares that training sums: feature {feature} reaches "
@@ -98,8 +97,7 @@ def refuse_unscaled(name: str, rows: Source, moments: Moments, dtype: torch.dtyp
         )
     blurred = size * kind.eps > _BLURRED * np.sqrt(moments.variance)
     if (bad := blurred & seen & ~moments.constant).any():
-        first = int(np.flatnonzero(bad)[0])
-        feature = repr(rows.names[first % len(rows.names)]) if rows.names else first
+        first, feature = _first(bad, rows)
         raise ValueError(
             f"{name} lies too far from zero: feature {feature} reaches {size[first]:.0e}, where "
             f"{kind.dtype} cannot tell its values apart. Write scale='auto'."
@@ -116,10 +114,14 @@ def warn_constant(moments: Moments, rows: Source, sequential: bool = False) -> N
     ):
         own = which[: math.prod(rows.shape[1:])] if sequential else which
         if own.any():
-            first = int(np.flatnonzero(own)[0])
-            name = repr(rows.names[first]) if rows.names else str(first)
             count = f"{int(own.sum())} of {len(own)} features are {what}"
-            warn(f"{count}, the first is {name}; they {so}.")
+            warn(f"{count}, the first is {_first(own, rows)[1]}; they {so}.")
+
+
+def _first(which: Array, rows: Source) -> tuple[int, str]:
+    """Return the first of some features, and what it is called."""
+    first = int(np.flatnonzero(which)[0])
+    return first, repr(rows.names[first % len(rows.names)]) if rows.names else str(first)
 
 
 def warn_collapse(model: Model, rows: Batch, remedy: str = _AGAINST_COLLAPSE) -> None:
