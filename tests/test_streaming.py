@@ -6,6 +6,7 @@ import resource
 import threading
 import weakref
 from dataclasses import replace
+from functools import partialmethod
 from itertools import chain, permutations
 
 import numpy as np
@@ -236,11 +237,11 @@ def test_what_fails_in_the_thread_is_raised_where_rows_are_used():
 # Fits
 
 
-def same_order(self, generator, done=0):
+def same_order(self, generator, done=0, size=None):
     """Batches of rows in memory, in the order of rows that are streamed."""
     rows = self.rows
     both = [rows.x] if rows.target is rows.x else [rows.x, rows.target]
-    size = sum(each.element_size() * each.shape[1] for each in both)
+    size = size or sum(each.element_size() * each.shape[1] for each in both)
     blocks = blocks_of(ArraySource(np.empty((len(rows), 1))), size)
     read = Streamed(lambda start, stop: rows[start:stop], lambda own, place: own, blocks, size)
     return read.batches(self.batch_size).shuffled(generator, done)
@@ -336,6 +337,18 @@ def test_rows_without_weight_play_no_role(tmp_path):
         found.append(model.fit(tmp_path / "x.npy", sample_weight=weight).transform(X))
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
+
+
+def test_sequences_of_any_length_are_streamed(tmp_path, monkeypatch):
+    monkeypatch.setattr(streamed, "_POOL", 4000)
+    X = np.random.default_rng(0).normal(size=(150, 6, 2)).cumsum(1).astype(np.float32)
+    for row, length in enumerate(np.random.default_rng(1).integers(2, 7, 150)):
+        X[row, length:] = np.nan
+    np.save(tmp_path / "x.npy", X)
+    estimator = Autoencoder(2, **quick(architecture="recurrent", max_epochs=3))
+    streaming = fitted(estimator, tmp_path / "x.npy", True, validation=X[:40])
+    monkeypatch.setattr(Batches, "shuffled", partialmethod(same_order, size=X[0].nbytes))
+    compare(streaming, fitted(estimator, X, False, validation=X[:40]), X)
 
 
 def test_blocks_that_wait_are_not_overwritten_or_left_on_the_disk(tmp_path):

@@ -98,7 +98,7 @@ class JsonLog(Watcher):
         except OSError as error:
             reason, folder = (error.strerror or str(error)).lower(), os.path.dirname(self.path)
             if isinstance(error, FileNotFoundError) and not os.path.isdir(folder or "."):
-                reason = f"the folder '{os.fspath(folder)}' does not exist"
+                reason = f"the folder '{folder}' does not exist"
             text = f"Cannot write '{os.fspath(self.path)}': {reason}."
             if first:
                 raise OSError(f"{text} Write JsonLog('run.jsonl'), say.") from error

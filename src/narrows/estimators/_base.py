@@ -254,8 +254,6 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             outputs = _rows.moments_of(targets, weight, pool, check)
             agree_on_moments(outputs.mean, outputs.variance)
         agree_on_moments(inputs.mean, inputs.variance)
-        if source is None:
-            _guards.warn_constant(inputs, rows, pool)
         self._input_scale = settings.scale_of(inputs, rows.shape)
         scaled = likelihood.scales_target
         same = targets is rows and bool(np.all(scaled))
@@ -265,6 +263,7 @@ class BaseAutoencoder(Coding, Measured, Generating, Settings, ABC):
             _guards.refuse_unscaled("X", rows, inputs, settings.dtype)
         if source is None:
             _guards.refuse_range("X", rows, inputs, self._input_scale, settings)
+            _guards.warn_constant(inputs, rows, pool)
         if targets is not rows:
             _guards.refuse_range("target", targets, outputs, self._target_scale, settings)
         self._input_mean, self._target_mean = inputs.mean, outputs.mean

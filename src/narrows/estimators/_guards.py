@@ -26,7 +26,6 @@ from narrows.nn.scale import Moments, Scale
 # Nats of divergence below which a component says nothing; share of codes and draws told apart, and
 # energy coefficient of the two, above which codes do not follow their prior
 _COLLAPSED, _TOLD_APART, _APART = 0.01, 0.95, 0.2
-_BLURRED = 0.1  # share of a width that rounding may be
 _SUMMED = 1e4  # the root of how many of the largest squares may be summed
 _FEWEST, _MOST = 50, 2000
 _AGAINST_COLLAPSE = "Write a smaller beta, warm_up=0.3, free_bits=0.1, or noise='learned'."
@@ -86,7 +85,7 @@ def refuse_range(
 def refuse_unscaled(name: str, rows: Source, moments: Moments, dtype: torch.dtype) -> None:
     """Raise ValueError for rows, not to be scaled, that the network's numbers cannot tell apart.
 
-    Their squares vanish, or they lie so far from zero that rounding is a part of their width.
+    Their squares vanish, or they lie so far from zero that numbers there are a width apart.
     """
     kind, seen = torch.finfo(dtype), moments.weight > 0
     size = np.where(seen, np.maximum(np.abs(moments.low), np.abs(moments.high)), 0)
@@ -95,7 +94,7 @@ def refuse_unscaled(name: str, rows: Source, moments: Moments, dtype: torch.dtyp
             f"{name} is too small for the squares that training sums: it reaches "
             f"{size.max():.0e}. Write scale='auto'."
         )
-    blurred = size * kind.eps > _BLURRED * np.sqrt(moments.variance)
+    blurred = size * kind.eps > np.sqrt(moments.variance)
     if (bad := blurred & seen & ~moments.constant).any():
         first, feature = _first(bad, rows)
         raise ValueError(
